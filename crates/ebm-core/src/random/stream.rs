@@ -1,0 +1,330 @@
+//! A stream of random numbers whose whole state is a few counters.
+
+use serde::{Deserialize, Serialize};
+
+use super::normal::{CHUNK_F32, CHUNK_F64, normals_f32, normals_f64};
+use super::philox::{LANES, philox4x32};
+use super::purpose::Purpose;
+
+/// Which numbers of a stream: each kind has its own counter, so that buffering one never disturbs another.
+#[derive(Clone, Copy)]
+pub(crate) enum Domain {
+    NormalF32 = 0,
+    NormalF64 = 1,
+    Uniform = 2,
+    #[cfg(feature = "torch")]
+    TensorNormal = 3,
+    #[cfg(feature = "torch")]
+    TensorUniform = 4,
+}
+
+/// The 64-bit seed as Philox's key.
+pub(crate) fn key_words(seed: u64) -> [u32; 2] {
+    [seed as u32, (seed >> 32) as u32]
+}
+
+/// Philox's counter: 64 bits of position, 52 of index, 4 of domain and 8 of purpose.
+pub(crate) fn counter_words(position: u64, index: u64, domain: Domain, purpose: Purpose) -> [u32; 4] {
+    debug_assert!(index < 1 << 52);
+    let high = (index >> 32) as u32 & 0x000f_ffff;
+    [
+        position as u32,
+        (position >> 32) as u32,
+        index as u32,
+        (purpose as u32) << 24 | (domain as u32) << 20 | high,
+    ]
+}
+
+/// Where a stream stands; save it, and [`Stream::from_state`] goes on with the same numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StreamState {
+    /// The run's seed.
+    pub seed: u64,
+    /// What the stream is for.
+    pub purpose: Purpose,
+    /// Which stream of that purpose (below 2^52).
+    pub index: u64,
+    /// f32 normals taken.
+    pub normals_f32: u64,
+    /// f64 normals taken.
+    pub normals_f64: u64,
+    /// Uniform 64-bit words taken.
+    pub uniforms: u64,
+}
+
+/// Random numbers for one chain, one block of chains, one shuffle and so on.
+///
+/// ```
+/// use ebm_core::random::{Purpose, Stream};
+/// let mut stream = Stream::new(0, Purpose::User, 7);
+/// let mut noise = [0.0f64; 3];
+/// stream.fill_normal(&mut noise);
+/// let saved = stream.state();
+/// let next = stream.uniform();
+/// assert_eq!(Stream::from_state(saved).uniform(), next);
+/// ```
+#[derive(Clone, Debug)]
+pub struct Stream {
+    state: StreamState,
+    key: [u32; 2],
+    buffer_f32: NormalBuffer<f32, CHUNK_F32>,
+    buffer_f64: NormalBuffer<f64, CHUNK_F64>,
+}
+
+/// The chunk of normals that holds the next one; `chunk` is `u64::MAX` while nothing was made yet.
+#[derive(Clone, Debug)]
+struct NormalBuffer<T, const N: usize> {
+    chunk: u64,
+    values: [T; N],
+}
+
+impl Stream {
+    /// The stream number `index` (below 2^52) of `purpose` under `seed`, at its beginning.
+    pub fn new(seed: u64, purpose: Purpose, index: u64) -> Self {
+        Self::from_state(StreamState { seed, purpose, index, normals_f32: 0, normals_f64: 0, uniforms: 0 })
+    }
+
+    /// A stream that goes on where [`Stream::state`] was taken.
+    pub fn from_state(state: StreamState) -> Self {
+        Self {
+            state,
+            key: key_words(state.seed),
+            buffer_f32: NormalBuffer { chunk: u64::MAX, values: [0.0; CHUNK_F32] },
+            buffer_f64: NormalBuffer { chunk: u64::MAX, values: [0.0; CHUNK_F64] },
+        }
+    }
+
+    /// Where the stream stands.
+    pub fn state(&self) -> StreamState {
+        self.state
+    }
+
+    /// The next 64 random bits.
+    #[inline]
+    pub fn next_u64(&mut self) -> u64 {
+        let n = self.state.uniforms;
+        self.state.uniforms += 1;
+        let counter = counter_words(n / 2, self.state.index, Domain::Uniform, self.state.purpose);
+        let w = philox4x32(counter, self.key);
+        let at = 2 * (n % 2) as usize;
+        u64::from(w[at]) << 32 | u64::from(w[at + 1])
+    }
+
+    /// Uniform on `[0, 1)`, with 53 random bits.
+    #[inline]
+    pub fn uniform(&mut self) -> f64 {
+        (self.next_u64() >> 11) as f64 * 2f64.powi(-53)
+    }
+
+    /// A uniform whole number in `0..n` (0 when `n` is 0), without bias.
+    pub fn below(&mut self, n: usize) -> usize {
+        if n == 0 {
+            return 0;
+        }
+        let n = n as u64;
+        loop {
+            // Lemire's method: reject the few products whose low half would favour small results.
+            let product = u128::from(self.next_u64()) * u128::from(n);
+            if product as u64 >= n.wrapping_neg() % n {
+                return (product >> 64) as usize;
+            }
+        }
+    }
+
+    /// Put the items in a uniformly random order (Fisher-Yates).
+    pub fn shuffle<T>(&mut self, items: &mut [T]) {
+        for i in (1..items.len()).rev() {
+            items.swap(i, self.below(i + 1));
+        }
+    }
+
+    /// A uniformly random order of `0..n`.
+    pub fn permutation(&mut self, n: usize) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..n).collect();
+        self.shuffle(&mut order);
+        order
+    }
+
+    /// One standard normal, f64.
+    pub fn normal(&mut self) -> f64 {
+        let mut one = [0.0];
+        self.fill_normal(&mut one);
+        one[0]
+    }
+
+    /// Fill with standard normals.
+    #[inline]
+    pub fn fill_normal<T: crate::Real>(&mut self, out: &mut [T]) {
+        T::for_normals(self, out, |x, z| *x = z);
+    }
+
+    /// Add `sigma` times a standard normal to each number.
+    #[inline]
+    pub fn add_normal<T: crate::Real>(&mut self, sigma: T, out: &mut [T]) {
+        T::for_normals(self, out, |x, z| *x = *x + sigma * z);
+    }
+
+    #[inline(always)]
+    pub(crate) fn for_normals_f32(&mut self, out: &mut [f32], mut each: impl FnMut(&mut f32, f32)) {
+        let mut rest = out;
+        while !rest.is_empty() {
+            let at = (self.state.normals_f32 % CHUNK_F32 as u64) as usize;
+            let chunk = self.state.normals_f32 / CHUNK_F32 as u64;
+            if self.buffer_f32.chunk != chunk {
+                self.make_f32(chunk);
+            }
+            let n = rest.len().min(CHUNK_F32 - at);
+            let (now, later) = rest.split_at_mut(n);
+            for (x, &z) in now.iter_mut().zip(&self.buffer_f32.values[at..at + n]) {
+                each(x, z);
+            }
+            self.state.normals_f32 += n as u64;
+            rest = later;
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn for_normals_f64(&mut self, out: &mut [f64], mut each: impl FnMut(&mut f64, f64)) {
+        let mut rest = out;
+        while !rest.is_empty() {
+            let at = (self.state.normals_f64 % CHUNK_F64 as u64) as usize;
+            let chunk = self.state.normals_f64 / CHUNK_F64 as u64;
+            if self.buffer_f64.chunk != chunk {
+                self.make_f64(chunk);
+            }
+            let n = rest.len().min(CHUNK_F64 - at);
+            let (now, later) = rest.split_at_mut(n);
+            for (x, &z) in now.iter_mut().zip(&self.buffer_f64.values[at..at + n]) {
+                each(x, z);
+            }
+            self.state.normals_f64 += n as u64;
+            rest = later;
+        }
+    }
+
+    #[inline(never)]
+    fn make_f32(&mut self, chunk: u64) {
+        let StreamState { index, purpose, .. } = self.state;
+        let counter = counter_words(chunk * LANES as u64, index, Domain::NormalF32, purpose);
+        normals_f32(counter, self.key, &mut self.buffer_f32.values);
+        self.buffer_f32.chunk = chunk;
+    }
+
+    #[inline(never)]
+    fn make_f64(&mut self, chunk: u64) {
+        let StreamState { index, purpose, .. } = self.state;
+        let counter = counter_words(chunk * LANES as u64, index, Domain::NormalF64, purpose);
+        normals_f64(counter, self.key, &mut self.buffer_f64.values);
+        self.buffer_f64.chunk = chunk;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn moments(values: impl Iterator<Item = f64>) -> [f64; 7] {
+        let mut sums = [0.0; 7];
+        for x in values {
+            for (k, sum) in sums.iter_mut().enumerate() {
+                *sum += x.powi(k as i32);
+            }
+        }
+        std::array::from_fn(|k| sums[k] / sums[0])
+    }
+
+    /// Moments to the sixth within five standard errors: Var(z^k) = (2k-1)!! - E(z^k)^2.
+    #[test]
+    fn normal_moments_are_exact() {
+        const N: usize = 1 << 20;
+        let mut stream = Stream::new(11, Purpose::User, 0);
+        let mut f32s = vec![0f32; N];
+        stream.fill_normal(&mut f32s);
+        let mut f64s = vec![0f64; N];
+        stream.fill_normal(&mut f64s);
+        let expected = [1.0, 0.0, 1.0, 0.0, 3.0, 0.0, 15.0];
+        let double_factorial = [1.0, 1.0, 3.0, 15.0, 105.0, 945.0, 10_395.0];
+        for m in [moments(f32s.iter().map(|&x| f64::from(x))), moments(f64s.iter().copied())] {
+            for k in 1..7 {
+                let se = ((double_factorial[k] - expected[k] * expected[k]) / N as f64).sqrt();
+                assert!((m[k] - expected[k]).abs() < 5.0 * se, "moment {k}: {}", m[k]);
+            }
+        }
+        // P(|z| > 3) = 0.0026998.
+        let tail = f32s.iter().filter(|x| x.abs() > 3.0).count() as f64 / N as f64;
+        assert!((tail - 0.002_699_8).abs() < 5.0 * (0.0027 / N as f64).sqrt());
+    }
+
+    /// Kolmogorov-Smirnov against the normal law at level 1e-6: sqrt(n) D < 2.69.
+    #[test]
+    fn normals_pass_kolmogorov_smirnov() {
+        const N: usize = 100_000;
+        let mut draws = vec![0f32; N];
+        Stream::new(5, Purpose::User, 3).fill_normal(&mut draws);
+        draws.sort_by(f32::total_cmp);
+        let mut largest: f64 = 0.0;
+        for (i, &x) in draws.iter().enumerate() {
+            let cdf = normal_cdf(f64::from(x));
+            largest =
+                largest.max((cdf - i as f64 / N as f64).abs()).max((cdf - (i + 1) as f64 / N as f64).abs());
+        }
+        assert!((N as f64).sqrt() * largest < 2.69, "{largest}");
+    }
+
+    /// The normal law by its series, accurate to 1e-12 for |x| < 6.
+    fn normal_cdf(x: f64) -> f64 {
+        let (mut term, mut sum, mut k) = (x, x, 1.0);
+        while f64::abs(term) > 1e-16 {
+            k += 2.0;
+            term *= x * x / k;
+            sum += term;
+        }
+        0.5 + sum * (-0.5 * x * x).exp() / (2.0 * std::f64::consts::PI).sqrt()
+    }
+
+    #[test]
+    fn streams_differ_by_seed_purpose_and_index_and_do_not_depend_on_how_they_are_read() {
+        let draw = |seed, purpose, index| {
+            let mut x = [0f32; 8];
+            Stream::new(seed, purpose, index).fill_normal(&mut x);
+            x
+        };
+        let base = draw(1, Purpose::Chain, 2);
+        assert_ne!(base, draw(2, Purpose::Chain, 2));
+        assert_ne!(base, draw(1, Purpose::Init, 2));
+        assert_ne!(base, draw(1, Purpose::Chain, 3));
+        assert_ne!(base, draw(1, Purpose::Chain, 2 + (1 << 33)));
+
+        let mut whole = [0f64; 100];
+        Stream::new(1, Purpose::Chain, 0).fill_normal(&mut whole);
+        let mut stream = Stream::new(1, Purpose::Chain, 0);
+        let mut parts = [0f64; 100];
+        for (i, part) in parts.chunks_mut(7).enumerate() {
+            // Uniforms and f32 normals in between, and a trip through the saved state, change nothing.
+            stream.uniform();
+            stream.fill_normal(&mut [0f32; 3]);
+            if i % 3 == 0 {
+                stream = Stream::from_state(stream.state());
+            }
+            stream.fill_normal(part);
+        }
+        assert_eq!(whole, parts);
+    }
+
+    #[test]
+    fn whole_numbers_are_uniform_and_permutations_hold_every_item() {
+        let mut stream = Stream::new(0, Purpose::User, 0);
+        let mut counts = [0u32; 7];
+        for _ in 0..70_000 {
+            counts[stream.below(7)] += 1;
+        }
+        let chi2: f64 = counts.iter().map(|&c| (f64::from(c) - 1e4).powi(2) / 1e4).sum();
+        assert!(chi2 < 39.0, "{chi2}"); // 6 degrees of freedom, level 1e-6
+        let mut order = stream.permutation(50);
+        assert_ne!(order, (0..50).collect::<Vec<_>>());
+        order.sort_unstable();
+        assert_eq!(order, (0..50).collect::<Vec<_>>());
+        assert_eq!((stream.below(0), stream.below(1)), (0, 0));
+    }
+}

@@ -1,0 +1,70 @@
+//! The two number types of host points: f32 and f64.
+
+use std::fmt::Debug;
+use std::ops::{Add, AddAssign, Div, Mul, Neg, Sub};
+
+use crate::random::Stream;
+
+/// f32 or f64.
+pub trait Real:
+    Copy
+    + Debug
+    + Default
+    + PartialOrd
+    + Send
+    + Sync
+    + Add<Output = Self>
+    + Sub<Output = Self>
+    + Mul<Output = Self>
+    + Div<Output = Self>
+    + Neg<Output = Self>
+    + AddAssign
+    + 'static
+{
+    /// Round an f64 to this type.
+    fn of(value: f64) -> Self;
+    /// Widen to f64.
+    fn to_f64(self) -> f64;
+    /// Absolute value.
+    fn magnitude(self) -> Self;
+    /// Call `each(number, normal)` for every number, in order, with the stream's next normals of this type.
+    fn for_normals(stream: &mut Stream, out: &mut [Self], each: impl FnMut(&mut Self, Self));
+}
+
+impl Real for f32 {
+    #[inline(always)]
+    fn of(value: f64) -> Self {
+        value as f32
+    }
+    #[inline(always)]
+    fn to_f64(self) -> f64 {
+        f64::from(self)
+    }
+    #[inline(always)]
+    fn magnitude(self) -> Self {
+        self.abs()
+    }
+    #[inline(always)]
+    fn for_normals(stream: &mut Stream, out: &mut [Self], each: impl FnMut(&mut Self, Self)) {
+        stream.for_normals_f32(out, each);
+    }
+}
+
+impl Real for f64 {
+    #[inline(always)]
+    fn of(value: f64) -> Self {
+        value
+    }
+    #[inline(always)]
+    fn to_f64(self) -> f64 {
+        self
+    }
+    #[inline(always)]
+    fn magnitude(self) -> Self {
+        self.abs()
+    }
+    #[inline(always)]
+    fn for_normals(stream: &mut Stream, out: &mut [Self], each: impl FnMut(&mut Self, Self)) {
+        stream.for_normals_f64(out, each);
+    }
+}
