@@ -1,0 +1,1 @@
+//! Two-dimensional laws that are easy to look at.
