@@ -1,1 +1,3 @@
 //! ebm-train.
+
+pub mod logs;
