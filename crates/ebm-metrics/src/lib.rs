@@ -1,1 +1,17 @@
-//! ebm-metrics.
+//! Chain diagnostics, classification metrics and sample quality: matrices in, numbers out.
+//!
+//! Nothing here knows a model or LibTorch. Input is `ndarray` views of `f64` (draws as `[chain, draw, dim]`,
+//! items as `[item, class]` or `[item, feature]`) or slices; every fallible function says what is wrong with its
+//! input and where. A random choice (resampling, permutation) takes a seed and does not depend on the threads.
+
+mod bootstrap;
+mod check;
+pub mod classification;
+mod interval;
+pub mod linalg;
+pub mod samples;
+mod student;
+
+pub use bootstrap::{Bootstrap, bootstrap, bootstrap_mean, bootstrap_stratified, paired_difference};
+pub use interval::{Estimate, Interval, percentile_interval};
+pub use student::{t_interval, t_quantile};
