@@ -1,8 +1,25 @@
 //! The spine of `ebm`: what an energy is, what a sampler moves, and the random numbers it moves them with.
+//!
+//! * [`Energy`], [`GradEnergy`]: `E(x)`, one number per chain, and its gradient. A closure becomes one by
+//!   [`Host`], a struct by [`HostEnergy`] and [`host_energy!`], a LibTorch module by `Torch` (feature `torch`).
+//! * [`Point`]: one host chain (`Vec<f32>`, `Vec<f64>`), a [`Block`] of 64 host chains, a `tch::Tensor` whose
+//!   leading axis is the chain (feature `torch`).
+//! * [`EnergyExt`], [`Mixture`], [`Product`], [`Ensemble`]: energies compose.
+//! * [`analytic`]: energies whose answers are known exactly, for tests, benches and first steps.
+//! * [`random`]: counter-based streams; [`Schedule`]: numbers that depend on the step; [`Error`].
 
+pub mod analytic;
+mod energy;
 mod error;
+mod point;
 pub mod random;
 mod real;
+mod schedule;
+#[cfg(feature = "torch")]
+pub mod torch;
 
+pub use energy::*;
 pub use error::{Error, ErrorKind, Result};
+pub use point::*;
 pub use real::Real;
+pub use schedule::{Ramp, Schedule, Shape};

@@ -1,9 +1,15 @@
 //! The two number types of host points: f32 and f64.
 
+use std::cell::RefCell;
 use std::fmt::Debug;
 use std::ops::{Add, AddAssign, Div, Mul, Neg, Sub};
 
 use crate::random::Stream;
+
+thread_local! {
+    static POOL_F32: RefCell<Vec<Vec<f32>>> = const { RefCell::new(Vec::new()) };
+    static POOL_F64: RefCell<Vec<Vec<f64>>> = const { RefCell::new(Vec::new()) };
+}
 
 /// f32 or f64.
 pub trait Real:
@@ -27,6 +33,9 @@ pub trait Real:
     fn to_f64(self) -> f64;
     /// Absolute value.
     fn magnitude(self) -> Self;
+    /// The thread's pool of vectors for temporary use.
+    #[doc(hidden)]
+    fn with_pool<R>(f: impl FnOnce(&mut Vec<Vec<Self>>) -> R) -> R;
     /// Call `each(number, normal)` for every number, in order, with the stream's next normals of this type.
     fn for_normals(stream: &mut Stream, out: &mut [Self], each: impl FnMut(&mut Self, Self));
 }
@@ -48,6 +57,9 @@ impl Real for f32 {
     fn for_normals(stream: &mut Stream, out: &mut [Self], each: impl FnMut(&mut Self, Self)) {
         stream.for_normals_f32(out, each);
     }
+    fn with_pool<R>(f: impl FnOnce(&mut Vec<Vec<Self>>) -> R) -> R {
+        POOL_F32.with_borrow_mut(f)
+    }
 }
 
 impl Real for f64 {
@@ -66,5 +78,8 @@ impl Real for f64 {
     #[inline(always)]
     fn for_normals(stream: &mut Stream, out: &mut [Self], each: impl FnMut(&mut Self, Self)) {
         stream.for_normals_f64(out, each);
+    }
+    fn with_pool<R>(f: impl FnOnce(&mut Vec<Vec<Self>>) -> R) -> R {
+        POOL_F64.with_borrow_mut(f)
     }
 }

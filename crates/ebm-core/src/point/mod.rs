@@ -1,0 +1,121 @@
+//! What a sampler moves: one host chain, a block of host chains, or a tensor whose leading axis is the chain.
+//!
+//! A kernel is written once against [`Point`] and [`Scalar`] and runs on all three. The names are unusual on
+//! purpose: `x.dot()` or `v.exp()` would pick the inherent methods of `tch::Tensor` and `f64`.
+
+mod block;
+#[cfg(feature = "torch")]
+mod tensor;
+mod vector;
+
+pub use block::{BLOCK_CHAINS, Block, BlockMask, BlockScalar};
+#[cfg(feature = "torch")]
+pub use tensor::{TensorMask, TensorScalar};
+
+use crate::Result;
+use crate::random::Stream;
+
+/// One number per chain: `f64` for a host chain, [`BlockScalar`] for a block, `TensorScalar` for a tensor.
+///
+/// The last two are either the same number for all chains (no storage, no device work) or one for each.
+pub trait Scalar: Clone + Send + Sized + 'static {
+    /// One truth value per chain.
+    type Mask: ChainMask;
+
+    /// The same number for every chain.
+    fn same(value: f64) -> Self;
+    /// `sum of c * s` over the terms; stays "the same for every chain" while all terms are.
+    fn linear<const N: usize>(terms: [(f64, &Self); N]) -> Result<Self>;
+    /// `e^s`.
+    fn exp_each(&self) -> Result<Self>;
+    /// Natural logarithm.
+    fn ln_each(&self) -> Result<Self>;
+    /// Square root.
+    fn sqrt_each(&self) -> Result<Self>;
+    /// `min(s, limit)`; NaN stays NaN.
+    fn at_most(&self, limit: f64) -> Result<Self>;
+    /// `self < other`; false where either is NaN.
+    fn less_than(&self, other: &Self) -> Result<Self::Mask>;
+    /// `yes` where the mask holds, `no` elsewhere (selected, never multiplied: a NaN on the other side is harmless).
+    fn select(mask: &Self::Mask, yes: &Self, no: &Self) -> Result<Self>;
+    /// One f64 per chain on the host. Waits for the device; for the end of a run, not for a step.
+    fn to_host(&self, n_chains: usize) -> Result<Vec<f64>>;
+}
+
+/// One truth value per chain.
+pub trait ChainMask: Clone + Send + Sized {
+    /// The opposite.
+    fn negate(&self) -> Result<Self>;
+    /// True where either is.
+    fn either(&self, other: &Self) -> Result<Self>;
+}
+
+/// The mask of a point's chains.
+pub type Mask<X> = <<X as Point>::Scalar as Scalar>::Mask;
+
+/// A source of random numbers for the steps of a kernel.
+pub trait StepRng: Send {
+    /// Called before each step. Host streams ignore it; a tensor's stream positions itself by it.
+    fn begin_step(&mut self, step: u64);
+    /// One uniform number on `[0, 1)` that all chains share (for instance a jittered path length).
+    fn shared_uniform(&mut self) -> f64;
+}
+
+impl StepRng for Stream {
+    fn begin_step(&mut self, _step: u64) {}
+
+    fn shared_uniform(&mut self) -> f64 {
+        self.uniform()
+    }
+}
+
+/// What kernels need from a space. Host points are written in place; tensors are replaced, never written to.
+pub trait Point: Sized + Send {
+    /// One number per chain.
+    type Scalar: Scalar;
+    /// Where its random numbers come from.
+    type Rng: StepRng;
+
+    /// How many chains this point carries.
+    fn n_chains(&self) -> usize;
+    /// Zeros of the same shape.
+    fn zeros_like(&self) -> Result<Self>;
+    /// `self = src`. Host: a copy. Tensor: the handle is shared, so nobody may write in place afterwards.
+    fn set_from(&mut self, src: &Self) -> Result<()>;
+    /// Put `old` back for the chains where `keep` is false.
+    fn restore_unless(&mut self, keep: &Mask<Self>, old: &Self) -> Result<()>;
+    /// `self += a x`, `a` shared or per chain.
+    fn add_scaled(&mut self, a: &Self::Scalar, x: &Self) -> Result<()>;
+    /// `self *= a`.
+    fn scale_by(&mut self, a: &Self::Scalar) -> Result<()>;
+    /// Dot product per chain.
+    fn inner_each(&self, other: &Self) -> Result<Self::Scalar>;
+    /// `self = z` with z standard normal.
+    fn set_normal(&mut self, rng: &mut Self::Rng) -> Result<()>;
+    /// `self += sigma z` with z standard normal.
+    fn add_normal(&mut self, sigma: &Self::Scalar, rng: &mut Self::Rng) -> Result<()>;
+    /// A uniform number on `[0, 1)` for each chain.
+    fn uniform_each(&self, rng: &mut Self::Rng) -> Result<Self::Scalar>;
+    /// Clamp every coordinate to `[low, high]`; NaN stays NaN.
+    fn limit(&mut self, low: f64, high: f64) -> Result<()>;
+    /// Scale each chain down to the Euclidean norm `max` where it is longer.
+    fn limit_norm(&mut self, max: f64) -> Result<()>;
+
+    /// A point of the same shape for temporary use, contents undefined. Host points come from a pool of the
+    /// thread, so that composed energies allocate nothing per step; hand it back with [`Point::give_back`].
+    fn take_scratch(&self) -> Result<Self> {
+        self.zeros_like()
+    }
+    /// Return what [`Point::take_scratch`] gave.
+    fn give_back(self) {}
+}
+
+/// A point in host memory: rows of numbers, one row per chain.
+pub trait HostPoint: Point<Rng = Stream> {
+    /// Coordinates per chain.
+    fn dim(&self) -> usize;
+    /// Write the chains' coordinates as f64, `[n_chains * dim]`, chain after chain.
+    fn write_f64(&self, out: &mut [f64]);
+    /// Whether every coordinate is finite.
+    fn all_finite(&self) -> bool;
+}
