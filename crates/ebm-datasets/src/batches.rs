@@ -89,6 +89,9 @@ impl Batches {
         if config.prefetch == 0 {
             return Err(Error::bad_value("prefetch", 0, "at least 1", "4 is usual"));
         }
+        if step >= 1 << 50 {
+            return Err(Error::bad_value("step", step, "below 2^50", "it is the number of steps made"));
+        }
         let (sender, receiver) = sync_channel(config.prefetch);
         let config = config.clone();
         let worker = std::thread::Builder::new()
@@ -281,6 +284,7 @@ mod tests {
         assert!(start(5, of(6, false)).is_ok());
         assert!(start(5, of(0, false)).is_err());
         assert!(start(0, of(1, false)).is_err());
+        assert!(Batches::from_step(numbered(5), &of(1, false), u64::MAX).is_err());
         assert!(start(5, BatchConfig { prefetch: 0, ..of(1, false) }).is_err());
     }
 }

@@ -97,8 +97,11 @@ pub(crate) fn from_idx(
     if height == 0 || width == 0 {
         return Err(Error::data(images_path, Some(8), format!("images of {height} x {width} pixels")));
     }
+    let Some(n_pixels) = height.checked_mul(width) else {
+        return Err(Error::data(images_path, Some(8), format!("images of {height} x {width} pixels")));
+    };
     let pixels = images.data.iter().map(|&k| f32::from(k) / 255.0).collect();
-    let x = Array2::from_shape_vec((n, height * width), pixels)
+    let x = Array2::from_shape_vec((n, n_pixels), pixels)
         .map_err(|e| Error::data(images_path, None, e.to_string()))?;
     let set = Dataset::new(name, x, &[1, height, width])?;
     let Some((path, labels, n_classes)) = labels else { return Ok(set) };
