@@ -1,5 +1,7 @@
 //! IDX files and the readers on top of them: every kind of malformed file is an error with file and offset.
 
+#![allow(clippy::unwrap_used)]
+
 use std::io::Write;
 use std::path::Path;
 

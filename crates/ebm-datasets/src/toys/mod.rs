@@ -88,8 +88,7 @@ fn draws<T: Toy + ?Sized>(toy: &T, n: usize, stream: &mut Stream) -> Result<(Arr
 
 /// A length: finite and above 0 (or not below it), and far from the limits of f32.
 fn check_length(name: &str, value: f64, zero_is_fine: bool) -> Result<()> {
-    let small = if zero_is_fine { value == 0.0 } else { false };
-    if small || (1e-6..=1e6).contains(&value) {
+    if (zero_is_fine && value == 0.0) || (1e-6..=1e6).contains(&value) {
         return Ok(());
     }
     let zero = if zero_is_fine { "0 or " } else { "" };
