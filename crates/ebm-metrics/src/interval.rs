@@ -44,14 +44,13 @@ impl fmt::Display for Estimate {
 /// The empirical quantile at `probability` in `[0, 1]`, linear between order statistics (type 7 of Hyndman and
 /// Fan 1996, doi:10.1080/00031305.1996.10473566; the default of NumPy and R). `sorted` ascends and is not empty.
 pub(crate) fn quantile_of_sorted(sorted: &[f64], probability: f64) -> f64 {
-    let position = probability * (sorted.len() - 1) as f64;
+    let exact = probability * (sorted.len() - 1) as f64;
+    // 0.05 * 20 must be the order statistic 1, whichever way 0.05 was rounded.
+    let position = if (exact - exact.round()).abs() < 1e-9 { exact.round() } else { exact };
     let below = position.floor() as usize;
     let above = (below + 1).min(sorted.len() - 1);
-    let fraction = position - below as f64;
-    if fraction == 0.0 {
-        return sorted[below];
-    }
-    (1.0 - fraction) * sorted[below] + fraction * sorted[above]
+    // Written so that between equal numbers it is exactly that number.
+    sorted[below] + (position - below as f64) * (sorted[above] - sorted[below])
 }
 
 /// The central interval of `values`: their quantiles at `(1 - level) / 2` and `(1 + level) / 2`.

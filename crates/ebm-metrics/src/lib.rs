@@ -5,11 +5,13 @@
 //! input and where. A random choice (resampling, permutation) takes a seed and does not depend on the threads.
 
 mod bootstrap;
+pub mod chains;
 mod check;
 pub mod classification;
 mod interval;
 pub mod linalg;
 pub mod samples;
+mod special;
 mod student;
 
 pub use bootstrap::{Bootstrap, bootstrap, bootstrap_mean, bootstrap_stratified, paired_difference};

@@ -1,9 +1,8 @@
 //! Eigenvalues and eigenvectors of a symmetric matrix: `A = V diag(lambda) V^T`.
 //!
 //! Householder reflections to tridiagonal form, then QL steps with Wilkinson's implicit shift (Golub and Van Loan,
-//! Matrix Computations, 4th edition, 8.3; Bowdler, Martin, Reinsch and Wilkinson 1968, doi:10.1007/BF02219778).
-//! About 6 n^3 operations. The eigenvectors are kept as rows while they are rotated, so that the inner loops run
-//! over contiguous memory.
+//! Matrix Computations, 4th edition, section 8.3). About 6 n^3 operations. The eigenvectors are
+//! kept as rows while they are rotated, so that the inner loops run over contiguous memory.
 
 use ebm_core::{Error, Result};
 use ndarray::{Array1, Array2, ArrayView2};

@@ -6,7 +6,8 @@
 //! otherwise name it FD and the space. The trace of the root is that of `(R S_2 R)^{1/2}` with `R = S_1^{1/2}`,
 //! which is symmetric: no complex root as in the usual code.
 //!
-//! A finite sample overstates the distance (by about d^2 / n for d features), so compare sets of equal size.
+//! A finite sample overstates the distance, the more so the more features there are: compare sets of equal size,
+//! and quote the distance between two halves of the data beside it.
 
 use ebm_core::Result;
 use ndarray::ArrayView2;

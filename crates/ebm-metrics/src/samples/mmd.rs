@@ -116,13 +116,13 @@ pub fn mmd_test(
     // Row i holds k(i, j) for j < i.
     let lower: Vec<Vec<f64>> =
         (0..n).into_par_iter().map(|i| (0..i).map(|j| kernel.value(&rows[i], &rows[j])).collect()).collect();
-    let total: f64 = lower.iter().flatten().sum();
+    let row_sums: Vec<f64> = lower.iter().map(|row| row.iter().sum()).collect();
+    let total: f64 = row_sums.iter().sum();
     let value_of = |in_a: &[f64]| {
         // With s = 1 for the first set, 0 for the second: within a = sum s_i s_j k, across = sum s_i k - 2 within a.
         let (mut within_a, mut touching) = (0.0, 0.0);
-        for (row, &s) in lower.iter().zip(in_a) {
+        for ((row, sum), s) in lower.iter().zip(&row_sums).zip(in_a) {
             let both: f64 = row.iter().zip(in_a).map(|(k, t)| k * t).sum();
-            let sum: f64 = row.iter().sum();
             within_a += s * both;
             touching += both + s * sum;
         }
