@@ -1,0 +1,79 @@
+//! `cargo xtask test`: every test of the workspace, LibTorch included, from a bare clone.
+
+use anyhow::Result;
+
+use crate::cargo::{Cargo, on_path};
+use crate::paths::Project;
+use crate::setup;
+
+/// Run every test of the workspace, then the doctests; sets LibTorch up first if needed
+///
+/// Uses cargo-nextest when it is on the PATH, else `cargo test`. Words after `--` go to that runner
+/// (a test's name, `-p CRATE`); the doctests are then left out.
+#[derive(clap::Args)]
+#[command(after_help = "Example:\n  cargo xtask test\n  cargo xtask test -- -p ebm-core philox")]
+pub struct Args {
+    /// Words for the test runner
+    #[arg(last = true)]
+    runner: Vec<String>,
+}
+
+/// The command.
+pub fn run(project: &Project, args: &Args) -> Result<()> {
+    let libtorch = setup::ensure(project)?;
+    let cargo = Cargo::new(project, &libtorch);
+    cargo.run(&runner_arguments(on_path("cargo-nextest"), &args.runner))?;
+    if args.runner.is_empty() {
+        cargo.run(&["test", "--doc", "--workspace", "--all-features"])?;
+    }
+    Ok(())
+}
+
+/// Every test and doctest; for `ci`.
+pub fn all(project: &Project) -> Result<()> {
+    run(project, &Args { runner: Vec::new() })
+}
+
+fn runner_arguments(nextest: bool, words: &[String]) -> Vec<&str> {
+    let mut arguments = if nextest { vec!["nextest", "run", "--no-tests=pass"] } else { vec!["test"] };
+    // `cargo test` on all targets leaves the doctests out, as nextest does: they have their own run.
+    if !nextest {
+        arguments.extend(["--lib", "--bins", "--tests", "--examples"]);
+    }
+    let packages = words.iter().any(|word| word.starts_with("-p") || word.starts_with("--package"));
+    if !packages {
+        arguments.push("--workspace");
+    }
+    arguments.push("--all-features");
+    arguments.extend(words.iter().map(String::as_str));
+    arguments
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments() {
+        let words = |list: &[&str]| list.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+        assert_eq!(
+            runner_arguments(true, &[]),
+            ["nextest", "run", "--no-tests=pass", "--workspace", "--all-features"]
+        );
+        let named = words(&["-p", "ebm-core", "philox"]);
+        assert_eq!(
+            runner_arguments(false, &named),
+            [
+                "test",
+                "--lib",
+                "--bins",
+                "--tests",
+                "--examples",
+                "--all-features",
+                "-p",
+                "ebm-core",
+                "philox"
+            ]
+        );
+    }
+}
