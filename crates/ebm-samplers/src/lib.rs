@@ -1,1 +1,33 @@
-//! ebm-samplers.
+//! Markov-chain kernels, written once for host chains, blocks of host chains and tensors.
+//!
+//! * [`sample`]: the entry for users; [`SampleConfig`] says how much, [`Run`] is what comes out.
+//! * Kernels, one file each: [`Ula`] (SGLD), [`Mala`], [`Baoab`] (underdamped Langevin), [`Hmc`].
+//! * [`Kernel`], [`State`], [`Observer`]: what a kernel is, for those who write one or need their own loop
+//!   ([`sample_host`], `sample_batch`).
+//! * `ReplayBuffer` (feature `torch`): persistent chains for training.
+
+mod baoab;
+mod drive;
+mod dual_averaging;
+mod hamiltonian;
+mod hmc;
+mod kernel;
+mod mala;
+#[cfg(feature = "torch")]
+mod replay_buffer;
+mod sample;
+mod ula;
+
+pub use baoab::{Baoab, BaoabWork};
+#[cfg(feature = "torch")]
+pub use drive::sample_batch;
+pub use drive::sample_host;
+pub use dual_averaging::DualAveraging;
+pub use hamiltonian::HamiltonianWork;
+pub use hmc::Hmc;
+pub use kernel::{Clip, Info, Kernel, Observer, State, StepInfo};
+pub use mala::Mala;
+#[cfg(feature = "torch")]
+pub use replay_buffer::{Replay, ReplayBuffer, ReplayConfig, ReplayState};
+pub use sample::{DrawSink, Draws, Progress, Run, SampleConfig, Starts, sample, sample_into};
+pub use ula::{Sgld, Ula};

@@ -21,6 +21,7 @@ use crate::{Error, Result, StepRng};
 pub struct TensorRng {
     seed: u64,
     purpose: Purpose,
+    first_step: u64,
     step: u64,
     call: u32,
 }
@@ -28,7 +29,15 @@ pub struct TensorRng {
 impl TensorRng {
     /// The stream of `purpose` under `seed`, at step 0.
     pub fn new(seed: u64, purpose: Purpose) -> Self {
-        Self { seed, purpose, step: 0, call: 0 }
+        Self { seed, purpose, first_step: 0, step: 0, call: 0 }
+    }
+
+    /// The same stream with every step counted from `first_step`: short chains inside training step `i` take
+    /// `from_step(i * n_steps)` and never see the same numbers twice.
+    pub fn from_step(mut self, first_step: u64) -> Self {
+        self.first_step = first_step;
+        self.step = first_step;
+        self
     }
 
     /// Normals with standard deviation `sigma`, of `size`. `kind` is Float or Double (others go through Float).
@@ -138,7 +147,7 @@ impl TensorRng {
 
 impl StepRng for TensorRng {
     fn begin_step(&mut self, step: u64) {
-        self.step = step;
+        self.step = self.first_step + step;
         self.call = 0;
     }
 

@@ -1,0 +1,436 @@
+//! `cargo xtask bench core`: the generic kernels against loops written by hand for the same work.
+//!
+//! Each case runs ours and the hand-written loop in turn and reports the medians. On the host both use the same
+//! random streams and, where the arithmetic is the same, must end at the same numbers.
+
+#![allow(missing_docs, clippy::unwrap_used, clippy::print_stderr)]
+
+use std::time::Instant;
+
+use ebm_core::analytic::{DoubleWell, Gaussian};
+use ebm_core::random::{Purpose, Stream};
+use ebm_core::{Block, Host, HostPoint};
+use ebm_samplers::{Hmc, Kernel, Ula, sample_host};
+use rayon::prelude::*;
+use serde::Serialize;
+
+const STEP: f32 = 0.01;
+const BARRIER: f32 = 2.0;
+
+#[derive(Serialize)]
+struct Case {
+    suite: &'static str,
+    case: String,
+    unit: &'static str,
+    better: &'static str,
+    ours: f64,
+    rival: Option<f64>,
+    rival_name: Option<&'static str>,
+    rival_version: Option<&'static str>,
+    ratio: Option<f64>,
+    runs: usize,
+    spread: f64,
+    note: String,
+}
+
+struct Bench {
+    smoke: bool,
+    runs: usize,
+    cases: Vec<Case>,
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+impl Bench {
+    /// Time `ours` and `rival` in turn; both do `work` units. Reports units per second.
+    fn rate(&mut self, case: &str, unit: &'static str, work: f64, ours: impl FnMut(), rival: impl FnMut()) {
+        self.measure(case, unit, "higher", ours, Some(rival), |seconds| work / seconds, "");
+    }
+
+    fn measure(
+        &mut self,
+        case: &str,
+        unit: &'static str,
+        better: &'static str,
+        mut ours: impl FnMut(),
+        mut rival: Option<impl FnMut()>,
+        figure: impl Fn(f64) -> f64,
+        note: &str,
+    ) {
+        let time = |f: &mut dyn FnMut()| {
+            let start = Instant::now();
+            f();
+            start.elapsed().as_secs_f64()
+        };
+        let runs = if self.smoke { 1 } else { self.runs };
+        let (mut own, mut other) = (Vec::new(), Vec::new());
+        for run in 0..=runs {
+            let a = time(&mut ours);
+            let b = rival.as_mut().map(|f| time(f));
+            // The first round warms caches and threads up.
+            if run > 0 || self.smoke {
+                own.push(a);
+                other.extend(b);
+            }
+        }
+        let spread = (own.iter().copied().fold(0.0, f64::max) - own.iter().copied().fold(f64::MAX, f64::min))
+            / median(own.clone());
+        let rival = (!other.is_empty()).then(|| median(other));
+        let own = median(own);
+        let ratio = rival.map(|r| r / own);
+        eprintln!(
+            "{case:<44} {:>12.4e} {unit:<24} ratio {}",
+            figure(own),
+            ratio.map_or("-".into(), |r| format!("{r:.3}"))
+        );
+        self.cases.push(Case {
+            suite: "core",
+            case: case.to_owned(),
+            unit,
+            better,
+            ours: figure(own),
+            rival: rival.map(&figure),
+            rival_name: rival.map(|_| "hand-written"),
+            rival_version: rival.map(|_| "this commit"),
+            ratio,
+            runs,
+            spread,
+            note: note.to_owned(),
+        });
+    }
+}
+
+/// Run a kernel over host points, keeping nothing.
+fn run<X: HostPoint + Clone, E: Sync, K: Kernel<X, E> + Sync>(
+    kernel: &K,
+    energy: &E,
+    starts: &[X],
+    n: u64,
+) -> Vec<X> {
+    sample_host(kernel, energy, starts.to_vec(), n, 1, |_| ()).unwrap().into_iter().map(|(x, ())| x).collect()
+}
+
+fn rows(n: usize, dim: usize) -> Vec<f32> {
+    let mut v = vec![0.0; n * dim];
+    Stream::new(0, Purpose::Start, 0).fill_normal(&mut v);
+    v
+}
+
+/// Langevin on the double well by hand, one task per chunk of `chunk` numbers (a chain or a block).
+fn ula_by_hand(start: &[f32], chunk: usize, n_steps: u64) -> Vec<f32> {
+    let mut all = start.to_vec();
+    let sigma = (2.0 * f64::from(STEP)).sqrt() as f32;
+    all.par_chunks_mut(chunk).enumerate().for_each(|(i, x)| {
+        let mut rng = Stream::new(1, Purpose::Chain, i as u64);
+        let mut g = vec![0f32; x.len()];
+        for _ in 0..n_steps {
+            for (g, x) in g.iter_mut().zip(x.iter()) {
+                *g = 4.0 * BARRIER * x * (x * x - 1.0);
+            }
+            for (x, g) in x.iter_mut().zip(&g) {
+                *x += -STEP * g;
+            }
+            rng.add_normal(sigma, x);
+        }
+    });
+    all
+}
+
+fn langevin(bench: &mut Bench) {
+    let well = DoubleWell::new(f64::from(BARRIER)).unwrap();
+    let kernel = Ula::new(f64::from(STEP));
+    for (n, dim, steps) in [(10_000, 2, 400), (1_000, 32, 400)] {
+        let steps = if bench.smoke { 3 } else { steps };
+        let start = rows(n, dim);
+        let work = (n * dim) as f64 * steps as f64;
+        let vectors: Vec<Vec<f32>> = start.chunks(dim).map(<[f32]>::to_vec).collect();
+        let blocks = Block::from_rows(dim, &start).unwrap();
+        let by_hand = ula_by_hand(&start, dim, steps);
+        assert_close(&run(&kernel, &well, &vectors, steps).concat(), &by_hand);
+        let label = format!("ULA double well {n} x {dim}, f32");
+        bench.rate(
+            &format!("{label}, vectors"),
+            "coordinate updates/s",
+            work,
+            || drop(run(&kernel, &well, &vectors, steps)),
+            || drop(ula_by_hand(&start, dim, steps)),
+        );
+        bench.rate(
+            &format!("{label}, blocks"),
+            "coordinate updates/s",
+            work,
+            || drop(run(&kernel, &well, &blocks, steps)),
+            || drop(ula_by_hand(&start, dim * 64, steps)),
+        );
+        if dim == 2 {
+            let closure = Host::value_grad(2, |x: &[f32], g: &mut [f32]| {
+                let mut e = 0.0;
+                for (g, x) in g.iter_mut().zip(x) {
+                    let w = x * x - 1.0;
+                    *g = 4.0 * BARRIER * x * w;
+                    e += BARRIER * w * w;
+                }
+                f64::from(e)
+            });
+            bench.rate(
+                &format!("{label}, blocks, per-chain closure"),
+                "coordinate updates/s",
+                work,
+                || drop(run(&kernel, &closure, &blocks, steps)),
+                || drop(ula_by_hand(&start, dim * 64, steps)),
+            );
+        }
+    }
+}
+
+fn assert_close(ours: &[f32], by_hand: &[f32]) {
+    for (a, b) in ours.iter().zip(by_hand) {
+        assert!((a - b).abs() < 1e-4, "{a} {b}");
+    }
+}
+
+/// A correlated covariance, `0.9^|i - j|`.
+fn covariance(dim: usize) -> Vec<f64> {
+    (0..dim * dim).map(|k| 0.9f64.powi((k / dim).abs_diff(k % dim) as i32)).collect()
+}
+
+/// Its inverse is tridiagonal: `(1, 1 + r^2, .., 1) / (1 - r^2)` and `-r / (1 - r^2)` beside it.
+fn precision(dim: usize) -> Vec<f32> {
+    let (r, s) = (0.9, 1.0 / (1.0 - 0.81));
+    (0..dim * dim)
+        .map(|k| match ((k / dim), (k % dim)) {
+            (i, j) if i == j => (if i == 0 || i == dim - 1 { s } else { s * (1.0 + r * r) }) as f32,
+            (i, j) if i.abs_diff(j) == 1 => (-r * s) as f32,
+            _ => 0.0,
+        })
+        .collect()
+}
+
+/// HMC on the dense Gaussian by hand, `rows` chains of 32 per task.
+fn hmc_by_hand(start: &[f32], precision: &[f32], rows: usize, n_steps: u64, n_leapfrogs: u32) -> Vec<f32> {
+    const D: usize = 32;
+    let h = 0.1f32;
+    let gradient = |x: &[f32], g: &mut [f32]| {
+        let mut energy = 0.0;
+        for (x, g) in x.chunks_exact(D).zip(g.chunks_exact_mut(D)) {
+            g.fill(0.0);
+            for (row, &x) in precision.chunks_exact(D).zip(x) {
+                for (g, p) in g.iter_mut().zip(row) {
+                    *g += p * x;
+                }
+            }
+            energy = 0.5 * dot(x, g);
+        }
+        energy
+    };
+    let mut all = start.to_vec();
+    all.par_chunks_mut(D * rows).enumerate().for_each(|(i, x)| {
+        let mut rng = Stream::new(1, Purpose::Chain, i as u64);
+        let n = x.len();
+        let (mut g, mut p, mut old_x, mut old_g) =
+            (vec![0f32; n], vec![0f32; n], vec![0f32; n], vec![0f32; n]);
+        let energies = |x: &[f32], g: &[f32]| -> Vec<f32> {
+            x.chunks_exact(D).zip(g.chunks_exact(D)).map(|(x, g)| 0.5 * dot(x, g)).collect()
+        };
+        gradient(x, &mut g);
+        let mut energy = energies(x, &g);
+        for _ in 0..n_steps {
+            old_x.copy_from_slice(x);
+            old_g.copy_from_slice(&g);
+            rng.fill_normal(&mut p);
+            let before: Vec<f32> = p.chunks_exact(D).map(|p| 0.5 * dot(p, p)).collect();
+            for (p, g) in p.iter_mut().zip(&g) {
+                *p -= 0.5 * h * g;
+            }
+            for leap in 0..n_leapfrogs {
+                for (x, p) in x.iter_mut().zip(&p) {
+                    *x += h * p;
+                }
+                gradient(x, &mut g);
+                let c = if leap + 1 == n_leapfrogs { 0.5 * h } else { h };
+                for (p, g) in p.iter_mut().zip(&g) {
+                    *p -= c * g;
+                }
+            }
+            let after = energies(x, &g);
+            for r in 0..n / D {
+                let kinetic = 0.5 * dot(&p[r * D..(r + 1) * D], &p[r * D..(r + 1) * D]);
+                let ratio = f64::from(energy[r] + before[r] - after[r] - kinetic);
+                if rng.uniform() < ratio.min(0.0).exp() {
+                    energy[r] = after[r];
+                } else {
+                    x[r * D..(r + 1) * D].copy_from_slice(&old_x[r * D..(r + 1) * D]);
+                    g[r * D..(r + 1) * D].copy_from_slice(&old_g[r * D..(r + 1) * D]);
+                }
+            }
+        }
+    });
+    all
+}
+
+fn dot(a: &[f32], b: &[f32]) -> f32 {
+    let mut lanes = [0f32; 8];
+    for (a, b) in a.chunks_exact(8).zip(b.chunks_exact(8)) {
+        for l in 0..8 {
+            lanes[l] += a[l] * b[l];
+        }
+    }
+    lanes.iter().sum()
+}
+
+fn hamiltonian(bench: &mut Bench) {
+    let (n, dim, leapfrogs) = (1_000, 32, 10);
+    let steps = if bench.smoke { 2 } else { 60 };
+    let target = Gaussian::new(vec![0.0; dim], covariance(dim)).unwrap();
+    let precision = precision(dim);
+    let kernel = Hmc::new(0.1, leapfrogs).jitter(0.0);
+    let start = rows(n, dim);
+    let vectors: Vec<Vec<f32>> = start.chunks(dim).map(<[f32]>::to_vec).collect();
+    let blocks = Block::from_rows(dim, &start).unwrap();
+    let work = n as f64 * steps as f64 * f64::from(leapfrogs);
+    bench.rate(
+        "HMC 32-d Gaussian, 1000 chains x 10, f32, vectors",
+        "leapfrogs/s",
+        work,
+        || drop(run(&kernel, &target, &vectors, steps)),
+        || drop(hmc_by_hand(&start, &precision, 1, steps, leapfrogs)),
+    );
+    bench.rate(
+        "HMC 32-d Gaussian, 1000 chains x 10, f32, blocks",
+        "leapfrogs/s",
+        work,
+        || drop(run(&kernel, &target, &blocks, steps)),
+        || drop(hmc_by_hand(&start, &precision, 64, steps, leapfrogs)),
+    );
+}
+
+fn normals(bench: &mut Bench) {
+    let n = if bench.smoke { 1 << 12 } else { 1 << 22 };
+    let mut out = vec![0f32; n];
+    let none: Option<fn()> = None;
+    let work = n as f64;
+    bench.measure(
+        "normals, f32, one thread",
+        "normals/s",
+        "higher",
+        || Stream::new(0, Purpose::User, 0).fill_normal(&mut out),
+        none,
+        |s| work / s,
+        "portable arithmetic",
+    );
+}
+
+#[cfg(feature = "torch")]
+mod tensors {
+    use super::*;
+    use ebm_core::Torch;
+    use ebm_samplers::sample_batch;
+    use tch::{Device, Kind, Tensor, nn, nn::Module};
+
+    fn mlp(vs: &nn::VarStore) -> nn::Sequential {
+        let p = vs.root();
+        nn::seq()
+            .add(nn::linear(&p / 0, 2, 128, Default::default()))
+            .add_fn(Tensor::silu)
+            .add(nn::linear(&p / 1, 128, 128, Default::default()))
+            .add_fn(Tensor::silu)
+            .add(nn::linear(&p / 2, 128, 1, Default::default()))
+    }
+
+    fn gradient(net: &nn::Sequential, x: &Tensor) -> (Tensor, Tensor) {
+        let x = x.detach().set_requires_grad(true);
+        let e = net.forward(&x).view(-1);
+        let g = Tensor::run_backward(&[&e], &[&x], false, false).remove(0);
+        (e.detach(), g)
+    }
+
+    fn ula_by_hand(net: &nn::Sequential, start: &Tensor, n_steps: u64) -> Tensor {
+        let (h, s) = (f64::from(STEP), (2.0 * f64::from(STEP)).sqrt());
+        let mut x = start.shallow_clone();
+        for _ in 0..n_steps {
+            let (_, g) = gradient(net, &x);
+            x = &x - g * h + x.randn_like() * s;
+        }
+        x
+    }
+
+    fn hmc_by_hand(net: &nn::Sequential, start: &Tensor, n_steps: u64, n_leapfrogs: u32) -> Tensor {
+        let h = 0.1;
+        let kinetic = |p: &Tensor| (p * p).sum_dim_intlist([1i64].as_slice(), false, None::<Kind>) * 0.5;
+        let mut x = start.shallow_clone();
+        let (mut e, mut g) = gradient(net, &x);
+        for _ in 0..n_steps {
+            let (old_x, old_g) = (x.shallow_clone(), g.shallow_clone());
+            let mut p = x.randn_like();
+            let before = kinetic(&p);
+            p = &p - &g * (0.5 * h);
+            let mut end = e.shallow_clone();
+            for leap in 0..n_leapfrogs {
+                x = &x + &p * h;
+                (end, g) = gradient(net, &x);
+                p = &p - &g * if leap + 1 == n_leapfrogs { 0.5 * h } else { h };
+            }
+            let accept = (&e + before - &end - kinetic(&p)).clamp_max(0.0).exp();
+            let keep = accept.rand_like().lt_tensor(&accept);
+            let wide = keep.view([-1, 1]);
+            x = x.where_self(&wide, &old_x);
+            g = g.where_self(&wide, &old_g);
+            e = end.where_self(&keep, &e);
+        }
+        x
+    }
+
+    pub fn run(bench: &mut Bench) {
+        for (n, steps) in [(64, 400), (1024, 100), (8192, 15)] {
+            let steps = if bench.smoke { 1 } else { steps };
+            let vs = nn::VarStore::new(Device::Cpu);
+            let energy = Torch::module(mlp(&vs));
+            let net = energy.module();
+            let start = Tensor::randn([n, 2], (Kind::Float, Device::Cpu));
+            let kernel = Ula::new(f64::from(STEP));
+            bench.measure(
+                &format!("tensor ULA, MLP 2-128-128-1, {n} chains"),
+                "us/step",
+                "lower",
+                || drop(sample_batch(&kernel, &energy, start.shallow_clone(), steps, 1, &mut ()).unwrap()),
+                Some(|| drop(ula_by_hand(net, &start, steps))),
+                |s| s / steps as f64 * 1e6,
+                "the hand-written loop draws from LibTorch's generator",
+            );
+            let hmc = Hmc::new(0.1, 10).jitter(0.0);
+            let steps = steps.div_ceil(10);
+            bench.measure(
+                &format!("tensor HMC x 10, MLP 2-128-128-1, {n} chains"),
+                "us/step",
+                "lower",
+                || drop(sample_batch(&hmc, &energy, start.shallow_clone(), steps, 1, &mut ()).unwrap()),
+                Some(|| drop(hmc_by_hand(net, &start, steps, 10))),
+                |s| s / steps as f64 * 1e6,
+                "the hand-written loop draws from LibTorch's generator",
+            );
+        }
+    }
+}
+
+fn main() {
+    let variable = |name: &str| std::env::var(name).ok();
+    if std::env::args().any(|a| a == "--test") {
+        return;
+    }
+    let threads = variable("EBM_BENCH_THREADS").and_then(|v| v.parse().ok()).unwrap_or(2);
+    rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().unwrap();
+    #[cfg(feature = "torch")]
+    tch::set_num_threads(threads as i32);
+    let mut bench = Bench { smoke: variable("EBM_BENCH_SMOKE").is_some(), runs: 7, cases: Vec::new() };
+    normals(&mut bench);
+    langevin(&mut bench);
+    hamiltonian(&mut bench);
+    #[cfg(feature = "torch")]
+    tensors::run(&mut bench);
+    if let Some(path) = variable("EBM_BENCH_OUT") {
+        std::fs::write(path, serde_json::to_string_pretty(&bench.cases).unwrap()).unwrap();
+    }
+}

@@ -1,0 +1,87 @@
+//! The two drivers: on the host one rayon task per point with the step loop inside; on tensors the step loop
+//! outside and all chains at once.
+
+use ebm_core::random::{Purpose, Stream};
+use ebm_core::{HostPoint, Result};
+use rayon::prelude::*;
+
+use crate::kernel::{Kernel, Observer};
+
+/// Run `n_steps` steps of every host point (a chain or a block). Point `i` draws from the stream
+/// (seed, chain, `i`), so results do not depend on the number of threads. `make(i)` builds the observer of point
+/// `i`; it is handed back with the point's last position.
+///
+/// # Errors
+/// The first error of the kernel's settings, of an energy or of an observer.
+pub fn sample_host<X, E, K, O>(
+    kernel: &K,
+    energy: &E,
+    starts: Vec<X>,
+    n_steps: u64,
+    seed: u64,
+    make: impl Fn(usize) -> O + Sync,
+) -> Result<Vec<(X, O)>>
+where
+    X: HostPoint,
+    E: Sync + ?Sized,
+    K: Kernel<X, E> + Sync,
+    O: Observer<X, K::Work, K::Info> + Send,
+{
+    let with_observers = starts.into_iter().enumerate().map(|(i, x)| (x, make(i))).collect();
+    run_host(kernel, energy, with_observers, n_steps, seed)
+}
+
+/// [`sample_host`] with the observers already made.
+pub(crate) fn run_host<X, E, K, O>(
+    kernel: &K,
+    energy: &E,
+    starts: Vec<(X, O)>,
+    n_steps: u64,
+    seed: u64,
+) -> Result<Vec<(X, O)>>
+where
+    X: HostPoint,
+    E: Sync + ?Sized,
+    K: Kernel<X, E> + Sync,
+    O: Observer<X, K::Work, K::Info> + Send,
+{
+    kernel.check()?;
+    let one = |(i, (x, mut observer)): (usize, (X, O))| {
+        let mut rng = Stream::new(seed, Purpose::Chain, i as u64);
+        let mut state = kernel.init(energy, x)?;
+        for _ in 0..n_steps {
+            let info = kernel.advance(energy, &mut state, &mut rng)?;
+            observer.after_step(&mut state, &info)?;
+        }
+        Ok((state.x, observer))
+    };
+    starts.into_par_iter().enumerate().map(one).collect()
+}
+
+/// Run `n_steps` steps of all chains of a tensor `[chains, ..]` at once, drawing from the stream (seed, chain).
+///
+/// # Errors
+/// The first error of the kernel's settings, of the energy or of the observer.
+#[cfg(feature = "torch")]
+pub fn sample_batch<E, K, O>(
+    kernel: &K,
+    energy: &E,
+    start: tch::Tensor,
+    n_steps: u64,
+    seed: u64,
+    observer: &mut O,
+) -> Result<tch::Tensor>
+where
+    E: ?Sized,
+    K: Kernel<tch::Tensor, E>,
+    O: Observer<tch::Tensor, K::Work, K::Info>,
+{
+    kernel.check()?;
+    let mut rng = ebm_core::torch::TensorRng::new(seed, Purpose::Chain);
+    let mut state = kernel.init(energy, start.f_detach()?)?;
+    for _ in 0..n_steps {
+        let info = kernel.advance(energy, &mut state, &mut rng)?;
+        observer.after_step(&mut state, &info)?;
+    }
+    Ok(state.x)
+}

@@ -1,0 +1,73 @@
+//! Step-size adaptation by dual averaging.
+//!
+//! With the acceptance `a_m` of step `m`: `H <- (1 - w) H + w (target - a_m)`, `w = 1 / (m + t0)`;
+//! `ln h = mu - sqrt(m) / gamma H`; the average `ln h_bar <- m^-kappa ln h + (1 - m^-kappa) ln h_bar` is what is
+//! used after the adaptation. Source: Hoffman and Gelman 2014 (arXiv 1111.4246), section 3.2: `mu = ln(10 h_0)`,
+//! `gamma = 0.05`, `t0 = 10`, `kappa = 0.75`. One step size per chain, on every kind of point.
+
+use ebm_core::{Error, Point, Result, Scalar};
+
+use crate::kernel::{Observer, State, StepInfo};
+
+const GAMMA: f64 = 0.05;
+const T0: f64 = 10.0;
+const KAPPA: f64 = 0.75;
+
+/// Adapts `State::step_size` during the first `n_steps` steps, then leaves it at the average.
+#[derive(Clone, Debug)]
+pub struct DualAveraging<S> {
+    target: f64,
+    n_steps: u64,
+    seen: u64,
+    mu: Option<S>,
+    shortfall: S,
+    log_average: S,
+}
+
+impl<S: Scalar> DualAveraging<S> {
+    /// Towards the acceptance `target` over `n_steps` steps.
+    ///
+    /// # Errors
+    /// When `target` is not strictly between 0 and 1 or there is no step to adapt in.
+    pub fn new(target: f64, n_steps: u64) -> Result<Self> {
+        if !(target > 0.0 && target < 1.0) {
+            let fix = "0.8 suits HMC, 0.57 MALA";
+            return Err(Error::bad_value("target_accept", target, "strictly between 0 and 1", fix));
+        }
+        if n_steps == 0 {
+            let fix = "adaptation happens during burn-in: set burn_in to a few hundred";
+            return Err(Error::bad_value("burn_in", 0, "above 0 when target_accept is set", fix));
+        }
+        let zero = S::same(0.0);
+        Ok(Self { target, n_steps, seen: 0, mu: None, shortfall: zero.clone(), log_average: zero })
+    }
+}
+
+impl<X: Point, W, I: StepInfo<X>> Observer<X, W, I> for DualAveraging<X::Scalar> {
+    #[inline(always)]
+    fn after_step(&mut self, state: &mut State<X, W>, info: &I) -> Result<()> {
+        if self.seen >= self.n_steps {
+            return Ok(());
+        }
+        let Some(accept) = info.accept_prob() else {
+            let fix = "leave target_accept out, or use MALA or HMC";
+            return Err(Error::bad_value("target_accept", self.target, "unset for this kernel", fix));
+        };
+        let one = X::Scalar::same(1.0);
+        let mu = match &self.mu {
+            Some(mu) => mu.clone(),
+            None => X::Scalar::linear([(10.0, &state.step_size)])?.ln_each()?,
+        };
+        self.seen += 1;
+        let m = self.seen as f64;
+        let w = 1.0 / (m + T0);
+        self.shortfall = Scalar::linear([(1.0 - w, &self.shortfall), (w * self.target, &one), (-w, accept)])?;
+        let log_step = X::Scalar::linear([(1.0, &mu), (-m.sqrt() / GAMMA, &self.shortfall)])?;
+        let fresh = m.powf(-KAPPA);
+        self.log_average = Scalar::linear([(fresh, &log_step), (1.0 - fresh, &self.log_average)])?;
+        let last = self.seen == self.n_steps;
+        state.step_size = if last { &self.log_average } else { &log_step }.exp_each()?;
+        self.mu = Some(mu);
+        Ok(())
+    }
+}
