@@ -269,7 +269,7 @@ impl<'a, M: ?Sized, O: Objective<M>> Trainer<'a, M, O> {
     fn log(&self, loss: &Loss, norm: &Tensor, observer: &mut dyn TrainObserver) -> Result<()> {
         let mut names = vec!["loss", "grad_norm"];
         let mut tensors = vec![loss.loss.f_detach()?.f_to_kind(Kind::Double)?, norm.f_to_kind(Kind::Double)?];
-        for (name, tensor) in &loss.metrics {
+        for (name, tensor) in loss.metrics.iter().chain(&self.objective.diagnostics(self.model)?) {
             names.push(name);
             tensors.push(tensor.f_to_kind(Kind::Double)?);
         }

@@ -42,6 +42,14 @@ pub trait Objective<M: ?Sized> {
     /// What the model or LibTorch returns.
     fn loss(&mut self, model: &M, batch: &Batch, step: u64) -> Result<Loss>;
 
+    /// Further 0-d tensors for the log, computed only when a row is due.
+    ///
+    /// # Errors
+    /// What the model or LibTorch returns.
+    fn diagnostics(&self, _model: &M) -> Result<Vec<(&'static str, Tensor)>> {
+        Ok(Vec::new())
+    }
+
     /// Everything that a resumed run needs beside the parameters: tensors, and a JSON value.
     ///
     /// # Errors
