@@ -3,9 +3,10 @@
 //! `ln Z = (dim ln(2 pi) + ln det C) / 2`; draws are `m + L z` with `C = L L^T` (Cholesky) and `z` standard normal.
 
 use super::cholesky::{cholesky, inverse};
+use super::quadratic::Quadratic;
 use super::{Exact, LN_2_PI, check_count, check_finite, check_positive, diagonal_matrix};
 use crate::random::Stream;
-use crate::{Error, HostEnergy, Real, Result};
+use crate::{Error, HostEnergy, Result};
 
 /// `E(x) = (x - mean)^T covariance^-1 (x - mean) / 2`.
 ///
@@ -17,7 +18,7 @@ use crate::{Error, HostEnergy, Real, Result};
 /// use ebm_core::GradEnergy;
 /// use ebm_core::analytic::{Exact, Gaussian};
 /// let law = Gaussian::new(vec![1.0, 0.0], vec![2.0, 1.0, 1.0, 1.0])?;
-/// let mut grad = vec![0.0; 2];
+/// let mut grad = vec![0.0f64; 2];
 /// let energy = law.energy_grad(&vec![2.0, 0.0], &mut grad)?;
 /// assert!((energy - 0.5).abs() < 1e-12 && (grad[0] - 1.0).abs() < 1e-12 && (grad[1] + 1.0).abs() < 1e-12);
 /// assert!((law.log_partition() - std::f64::consts::TAU.ln()).abs() < 1e-12); // the determinant is 1
@@ -100,75 +101,6 @@ impl Gaussian {
     }
 }
 
-/// Mean and inverse covariance in one precision. `precision` has `dim` numbers (a diagonal) or `dim * dim`.
-#[derive(Clone, Debug)]
-struct Quadratic<T, const TILE: usize> {
-    mean: Vec<T>,
-    precision: Vec<T>,
-}
-
-impl<T: Real, const TILE: usize> Quadratic<T, TILE> {
-    fn new(mean: &[f64], precision: &[f64]) -> Self {
-        let round = |v: &[f64]| v.iter().map(|x| T::of(*x)).collect();
-        Self { mean: round(mean), precision: round(precision) }
-    }
-
-    /// Write `P (x - m)` through `put(coordinate, value)` and return `(x - m)^T P (x - m) / 2`.
-    #[inline(always)]
-    fn apply(&self, x: &[T], mut put: impl FnMut(usize, T)) -> f64 {
-        let (dim, mut sum) = (self.mean.len(), 0.0);
-        if self.precision.len() == dim {
-            for (i, ((x, m), p)) in x.iter().zip(&self.mean).zip(&self.precision).enumerate() {
-                let (d, g) = (*x - *m, *p * (*x - *m));
-                put(i, g);
-                sum += (d * g).to_f64();
-            }
-            return 0.5 * sum;
-        }
-        let mut at = 0;
-        while at + TILE <= dim {
-            sum += self.tile::<TILE>(x, at, &mut put);
-            at += TILE;
-        }
-        while at + 4 <= dim {
-            sum += self.tile::<4>(x, at, &mut put);
-            at += 4;
-        }
-        while at < dim {
-            sum += self.tile::<1>(x, at, &mut put);
-            at += 1;
-        }
-        0.5 * sum
-    }
-
-    /// `W` coordinates of `P (x - m)`, summed in registers over the rows of `P`; returns their part of the sum.
-    #[inline(always)]
-    fn tile<const W: usize>(&self, x: &[T], at: usize, put: &mut impl FnMut(usize, T)) -> f64 {
-        let dim = self.mean.len();
-        let mut product = [T::default(); W];
-        for ((row, x), m) in self.precision.chunks_exact(dim).zip(x).zip(&self.mean) {
-            let (row, d) = (&row[at..at + W], *x - *m);
-            for k in 0..W {
-                product[k] += row[k] * d;
-            }
-        }
-        let mut lanes = [T::default(); W];
-        for (k, (x, m)) in x[at..at + W].iter().zip(&self.mean[at..at + W]).enumerate() {
-            put(at + k, product[k]);
-            lanes[k] = product[k] * (*x - *m);
-        }
-        // Halve the lanes until one is left: vector additions, and less rounding than one after the other.
-        let mut width = W;
-        while width > 1 {
-            width /= 2;
-            for k in 0..width {
-                lanes[k] = lanes[k] + lanes[k + width];
-            }
-        }
-        lanes[0].to_f64()
-    }
-}
-
 macro_rules! host {
     ($number:ty, $quadratic:ident) => {
         impl HostEnergy<$number> for Gaussian {
@@ -228,12 +160,12 @@ mod torch {
         fn offset_and_slope(&self, x: &Tensor) -> Result<(Tensor, Tensor)> {
             let dim = self.mean.len();
             check_rows(dim, x)?;
-            let full = self.wide.precision.len() != dim;
+            let full = !self.wide.is_diagonal();
             let [mean, precision] = self.constants.like(x, || {
                 let dim = dim as i64;
                 let shape = [dim, dim];
                 let shape = if full { &shape[..] } else { &shape[..1] };
-                Ok([tensor(&self.mean, &[dim])?, tensor(&self.wide.precision, shape)?])
+                Ok([tensor(&self.mean, &[dim])?, tensor(self.wide.precision(), shape)?])
             })?;
             let offset = x.f_sub(&mean)?;
             let slope = if full { offset.f_matmul(&precision)? } else { offset.f_mul(&precision)? };

@@ -19,6 +19,7 @@ mod funnel;
 mod gaussian;
 mod gaussian_mixture;
 mod on_host;
+mod quadratic;
 mod rosenbrock;
 #[cfg(test)]
 mod testing;
