@@ -69,7 +69,7 @@ pub fn run(project: &Project, _: &Args) -> Result<()> {
     }
     let missing = lines.iter().filter(|line| line.state == State::Missing).count();
     if missing > 0 {
-        bail!("{missing} things are missing; see above");
+        bail!("not everything that is needed is here; see above");
     }
     Ok(())
 }

@@ -10,6 +10,7 @@ use crate::digest::sha256;
 use crate::disk::{self, megabytes};
 use crate::fail::bad;
 use crate::libtorch::{CONTENTS, LibTorch, contents_of};
+use crate::linker_script;
 use crate::pip::{Pip, Request};
 use crate::unpack::unpack;
 use crate::wheels::{Flavor, Known, Recipe, TORCH_VERSION, Wheel};
@@ -69,6 +70,7 @@ fn unwritable(cache: &Path, error: &std::io::Error) -> anyhow::Error {
 
 /// The wheels' own folder in the cache. The caller holds the lock.
 fn assemble(cache: &Path, recipe: &Recipe, target: &Path) -> Result<()> {
+    linker_script::require_compiler(recipe.flavor)?;
     remove_leftovers(cache)?;
     let wheels = cache.join("wheels");
     fs::create_dir_all(&wheels).map_err(|error| unwritable(cache, &error))?;
@@ -110,10 +112,8 @@ fn assemble(cache: &Path, recipe: &Recipe, target: &Path) -> Result<()> {
 
 /// The files that no wheel holds, written last: without them the folder is not complete.
 fn finish(recipe: &Recipe, folder: &Path) -> Result<()> {
-    let script = folder.join("lib/libtorch.so");
     if recipe.linker_script {
-        fs::write(&script, "INPUT(libtorch_cpu.so)\n")
-            .with_context(|| format!("cannot write {}", script.display()))?;
+        linker_script::write(&folder.join("lib"), recipe.flavor)?;
     }
     fs::write(folder.join("build-version"), format!("{TORCH_VERSION}\n"))
         .context("cannot write build-version")?;
@@ -205,7 +205,7 @@ fn download(pip: &Pip, recipe: &Recipe, wheel: &Wheel, wheels: &Path) -> Result<
 fn check_hash(known: &Known, name: &str, hash: &str) -> Result<()> {
     if hash != known.sha256 {
         bail!(
-            "the downloaded {name} has sha256 {hash}, and {} belongs to {}; it was deleted. Run it again; if that does not help, look at pip's settings (`pip config list`): is another index set?",
+            "the downloaded {name} has sha256 {hash}, where {} ({}) was to be; it was deleted. Run it again; if that does not help, look at pip's settings (`pip config list`): is another index set?",
             known.sha256,
             known.file
         );

@@ -21,6 +21,7 @@ mod fail;
 mod install;
 mod libtorch;
 mod libtorch_toml;
+mod linker_script;
 mod metadata;
 mod nearest;
 mod paths;
@@ -60,6 +61,9 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    // `cargo xtask … | head` ends quietly, as other programs do, and not with a panic.
+    // SAFETY: nothing else runs yet, and the default action is always valid.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
     let cli = Cli::parse();
     let outcome = Project::find().and_then(|project| match cli.command {
         Command::Setup(args) => setup::run(&project, &args),

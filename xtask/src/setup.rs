@@ -127,7 +127,8 @@ fn users_own(project: &Project) -> Result<Option<(LibTorch, Origin)>> {
     let Some(root) = users_variable(env::var_os("LIBTORCH").map(PathBuf::from), written.as_deref()) else {
         return Ok(None);
     };
-    match LibTorch::check(&root) {
+    // A relative path means another folder for each program that cargo starts.
+    match std::path::absolute(&root).map_err(Into::into).and_then(|root| LibTorch::check(&root)) {
         Ok(libtorch) => Ok(Some((libtorch, Origin::Variable))),
         Err(problem) => Err(bad(format!(
             "LIBTORCH is set, but cannot be used: {problem:#}; set it to a folder with include/ and lib/ of LibTorch {TORCH_VERSION}, or unset it to have one installed"

@@ -68,7 +68,10 @@ fn destination(entry: &str, take: Take) -> Option<PathBuf> {
                 library.contains("python") || library.contains("cuda") || library.contains("nvshmem");
             (!left_out && is_library(file)).then(|| Path::new("lib").join(library))
         }
-        Take::TorchAll => entry.strip_prefix("torch/lib/").map(|library| Path::new("lib").join(library)),
+        Take::TorchAll => {
+            let library = entry.strip_prefix("torch/lib/")?;
+            (!library.contains("python")).then(|| Path::new("lib").join(library))
+        }
         Take::Libraries(names) => names.contains(&file).then(flat)?,
         Take::AllLibraries => is_library(file).then(flat)?,
     }
@@ -95,6 +98,7 @@ mod tests {
         assert_eq!(to("torch/lib/libtorch_cuda.so", cpu), None);
         assert_eq!(to("torch/nn/functional.py", cpu), None);
         assert_eq!(to("torch/lib/libtorch_cuda.so", Take::TorchAll).as_deref(), Some("lib/libtorch_cuda.so"));
+        assert_eq!(to("torch/lib/libtorch_python.so", Take::TorchAll), None);
         assert_eq!(to("torch/lib/libtorch_cuda.so", Take::TorchHost), None);
         assert_eq!(to("torch/lib/libtorch_python.dylib", Take::TorchHost), None);
         assert_eq!(to("torch/lib/libc10.dylib", Take::TorchHost).as_deref(), Some("lib/libc10.dylib"));

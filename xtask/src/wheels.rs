@@ -59,7 +59,7 @@ pub enum Take {
     TorchFiles(&'static [&'static str]),
     /// `torch/include`, and `torch/lib` but for the libraries of Python and CUDA.
     TorchHost,
-    /// `torch/include` and the whole of `torch/lib`.
+    /// `torch/include`, and `torch/lib` but for the library of Python.
     TorchAll,
     /// The libraries named, wherever they are, flat into `lib/`.
     Libraries(&'static [&'static str]),
@@ -98,7 +98,7 @@ pub struct Recipe {
     pub unpacked_bytes: u64,
     /// Libraries whose size is known: a finished folder holds them all.
     pub libraries: &'static [(&'static str, u64)],
-    /// The hand-written linker script for `libtorch.so`, where the wheel's own is left out.
+    /// Whether a linker script stands in for the wheel's `libtorch.so`.
     pub linker_script: bool,
 }
 
@@ -294,7 +294,7 @@ const CUDA_LINUX_X86_64: Recipe = Recipe {
     ],
     unpacked_bytes: 3_900_000_000,
     libraries: &[("libtorch_cuda.so", 469_850_385), ("libtorch_cpu.so", 438_418_417)],
-    linker_script: false,
+    linker_script: true,
 };
 
 /// A wheel of which every shared library is taken.
