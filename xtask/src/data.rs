@@ -161,8 +161,10 @@ fn is_there(data: &Path, set: &Set) -> bool {
 fn verify(folder: &Path, set: &Set) -> Result<()> {
     for file in &set.files {
         let path = folder.join(&file.name);
-        if !path.is_file() {
-            bail!("{} is missing", path.display());
+        match fs::metadata(&path) {
+            Ok(meta) if meta.len() == file.bytes => {}
+            Ok(meta) => bail!("{} has {} bytes, and {} is right", path.display(), meta.len(), file.bytes),
+            Err(_) => bail!("{} is missing", path.display()),
         }
         let hash = sha256(&path)?;
         if hash != file.sha256 {

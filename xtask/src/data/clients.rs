@@ -49,7 +49,9 @@ impl Client {
                 need("tar", "on Debian: apt-get install tar")?;
                 let wanted = format!("{package}@{version}");
                 run(Command::new("npm").args(["pack", &wanted]).current_dir(&archive))?;
-                run(Command::new("tar").arg("xzf").arg(only_file(&archive)?).arg("-C").arg(&unpacked))?;
+                let mut tar = Command::new("tar");
+                tar.args(["--no-same-owner", "-xzf"]).arg(only_file(&archive)?).arg("-C").arg(&unpacked);
+                run(&mut tar)?;
             }
             Client::Pip => {
                 let pip = Pip::require("get the files by other means")?;
