@@ -7,44 +7,61 @@
 
 use super::{Exact, check_count, check_positive, diagonal_matrix};
 use crate::random::Stream;
-use crate::{HostEnergy, Real, Result};
+use crate::{HostEnergy, Real, Result, check_dim};
 
-/// `E(x) = barrier * sum_i (x_i^2 - 1)^2`.
+/// `E(x) = barrier * sum_i (x_i^2 - 1)^2`, in any number of coordinates.
+///
+/// Coordinates are alike and independent: the facts of [`Exact`] are those of one coordinate, or of the number
+/// given to [`DoubleWell::with_dim`], which then refuses points of another length.
 ///
 /// ```
 /// use ebm_core::GradEnergy;
-/// use ebm_core::analytic::DoubleWell;
-/// let well = DoubleWell::new(2, 2.0)?;
+/// use ebm_core::analytic::{DoubleWell, Exact};
+/// let well = DoubleWell::new(2.0)?;
 /// let mut grad = vec![0.0; 2];
 /// assert_eq!(well.energy_grad(&vec![0.0, 2.0], &mut grad)?, 2.0 + 18.0);
 /// assert_eq!(grad, [0.0, 48.0]);
+/// assert_eq!(well.clone().with_dim(5)?.log_partition(), 5.0 * well.log_partition());
 /// # Ok::<(), ebm_core::Error>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct DoubleWell {
-    dim: usize,
+    dim: Option<usize>,
     barrier: f64,
+    /// `ln Z` and moments of one coordinate.
     log_partition: f64,
     second_moment: f64,
     fourth_moment: f64,
 }
 
 impl DoubleWell {
-    /// `dim` independent double wells with barriers of height `barrier`.
+    /// Barriers of height `barrier` between neighbouring minima.
     ///
     /// # Errors
-    /// When `dim` is 0, or `barrier` is not finite and above 0.
-    pub fn new(dim: usize, barrier: f64) -> Result<Self> {
-        check_count(dim)?;
+    /// When `barrier` is not finite and above 0.
+    pub fn new(barrier: f64) -> Result<Self> {
         check_positive("barrier", barrier)?;
         let [z, second, fourth] = integrals(barrier);
         Ok(Self {
-            dim,
+            dim: None,
             barrier,
-            log_partition: dim as f64 * z.ln(),
+            log_partition: z.ln(),
             second_moment: second / z,
             fourth_moment: fourth / z,
         })
+    }
+
+    /// The same in exactly `dim` coordinates.
+    ///
+    /// # Errors
+    /// When `dim` is 0.
+    pub fn with_dim(self, dim: usize) -> Result<Self> {
+        check_count(dim)?;
+        Ok(Self { dim: Some(dim), ..self })
+    }
+
+    fn facts_dim(&self) -> usize {
+        self.dim.unwrap_or(1)
     }
 
     /// The height of the barrier between two minima.
@@ -85,7 +102,7 @@ fn integrals(barrier: f64) -> [f64; 3] {
 
 impl<T: Real> HostEnergy<T> for DoubleWell {
     fn dim(&self) -> Option<usize> {
-        Some(self.dim)
+        self.dim
     }
 
     #[inline(always)]
@@ -132,13 +149,18 @@ super::on_host::on_host!(DoubleWell);
 
 impl Exact for DoubleWell {
     fn log_partition(&self) -> f64 {
-        self.log_partition
+        self.facts_dim() as f64 * self.log_partition
     }
     fn mean(&self) -> Vec<f64> {
-        vec![0.0; self.dim]
+        vec![0.0; self.facts_dim()]
     }
     fn covariance(&self) -> Vec<f64> {
-        diagonal_matrix(&vec![self.second_moment; self.dim])
+        diagonal_matrix(&vec![self.second_moment; self.facts_dim()])
+    }
+    /// In as many coordinates as `x` has, where their number was left open.
+    fn log_density(&self, x: &[f64]) -> Result<f64> {
+        check_dim(self.dim, x.len())?;
+        Ok(-self.value(x) - x.len() as f64 * self.log_partition)
     }
 
     /// By rejection: `|x|` from a normal of mean 1 and variance `1 / (2 barrier)`, about half of which is kept
@@ -155,7 +177,7 @@ impl Exact for DoubleWell {
                 return if stream.next_u64() >> 63 == 1 { -x } else { x };
             }
         };
-        (0..self.dim).map(|_| one()).collect()
+        (0..self.facts_dim()).map(|_| one()).collect()
     }
 }
 
@@ -225,33 +247,51 @@ mod tests {
     #[test]
     fn gradient_blocks_tensors_and_draws() {
         for (dim, barrier) in [(1, 2.0), (2, 0.3), (11, 1.5)] {
-            testing::check_all(&DoubleWell::new(dim, barrier).unwrap(), 20_000);
+            testing::check_all(&DoubleWell::new(barrier).unwrap().with_dim(dim).unwrap(), 20_000);
         }
-        testing::check_draws(&DoubleWell::new(2, 20.0).unwrap(), 20_000);
+        testing::check_draws(&DoubleWell::new(20.0).unwrap(), 20_000);
     }
 
     /// Against Simpson's rule, and against `E[x E'(x)] = 1`, that is `4 barrier (E[x^4] - E[x^2]) = 1`.
     #[test]
     fn the_integrals_are_accurate_for_low_and_high_barriers() {
         for barrier in [1e-6, 0.01, 0.5, 2.0, 30.0, 1e6] {
-            let well = DoubleWell::new(3, barrier).unwrap();
+            let well = DoubleWell::new(barrier).unwrap();
             let from_parts = 4.0 * barrier * (well.fourth_moment() - well.second_moment());
             // The difference of two moments near 1 loses digits where the barrier is high.
             assert!((from_parts - 1.0).abs() < 1e-12 * barrier.max(10.0), "{barrier}: {from_parts}");
         }
         let z = testing::simpson(|x| (-2.0 * (x * x - 1.0f64).powi(2)).exp(), -4.0, 4.0, 4000);
-        assert!((DoubleWell::new(3, 2.0).unwrap().log_partition() - 3.0 * z.ln()).abs() < 1e-12);
+        let well = DoubleWell::new(2.0).unwrap();
+        assert!((well.log_partition() - z.ln()).abs() < 1e-12);
+        // Any number of coordinates, each with its share of ln Z.
+        let (open, three) = (well.log_density(&[0.3; 3]), well.clone().with_dim(3).unwrap());
+        assert_eq!(open.unwrap(), three.log_density(&[0.3; 3]).unwrap());
+        assert!((three.log_partition() - 3.0 * z.ln()).abs() < 1e-12);
         // A high barrier: two normals of variance 1 / (8 barrier).
-        let high = DoubleWell::new(1, 1e6).unwrap();
+        let high = DoubleWell::new(1e6).unwrap();
         let normals = (2.0 * (std::f64::consts::TAU / 8e6).sqrt()).ln();
         assert!((high.log_partition() - normals).abs() < 1e-6);
     }
 
+    #[cfg(feature = "torch")]
+    #[test]
+    fn a_tensor_may_have_any_number_of_coordinates_but_two_axes() {
+        use crate::{Energy, Scalar};
+        use tch::{Device, Kind, Tensor};
+        let well = DoubleWell::new(2.0).unwrap();
+        let zeros = |size: &[i64]| Tensor::zeros(size, (Kind::Float, Device::Cpu));
+        assert_eq!(well.energy(&zeros(&[2, 3])).unwrap().to_host(2).unwrap(), [6.0, 6.0]);
+        let text = well.energy(&zeros(&[2, 3, 1])).unwrap_err().to_string();
+        assert_eq!(text, "points [chains, dim]: expected [_, _], found [2, 3, 1]");
+    }
+
     #[test]
     fn bad_settings_are_errors() {
-        let text = |dim, barrier| DoubleWell::new(dim, barrier).unwrap_err().to_string();
-        assert_eq!(text(0, 1.0), "dim = 0: must be at least 1");
-        assert_eq!(text(1, -2.0), "barrier = -2: must be finite and above 0");
-        assert_eq!(text(1, f64::NAN), "barrier = NaN: must be finite and above 0");
+        let text = |barrier| DoubleWell::new(barrier).unwrap_err().to_string();
+        assert_eq!(text(-2.0), "barrier = -2: must be finite and above 0");
+        assert_eq!(text(f64::NAN), "barrier = NaN: must be finite and above 0");
+        let error = DoubleWell::new(1.0).unwrap().with_dim(0).unwrap_err();
+        assert_eq!(error.to_string(), "dim = 0: must be at least 1");
     }
 }

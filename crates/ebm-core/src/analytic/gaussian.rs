@@ -6,7 +6,7 @@ use super::cholesky::{cholesky, inverse};
 use super::quadratic::Quadratic;
 use super::{Exact, LN_2_PI, check_count, check_finite, check_positive, diagonal_matrix};
 use crate::random::Stream;
-use crate::{Error, HostEnergy, Result};
+use crate::{Error, HostEnergy, Real, Result};
 
 /// `E(x) = (x - mean)^T covariance^-1 (x - mean) / 2`.
 ///
@@ -107,13 +107,21 @@ macro_rules! host {
             fn dim(&self) -> Option<usize> {
                 Some(self.mean.len())
             }
-            #[inline(always)]
             fn value(&self, x: &[$number]) -> f64 {
-                self.$quadratic.apply(x, |_, _| {})
+                // The product is needed whole; its place comes from the thread's pool.
+                let mut product = <$number>::with_pool(Vec::pop).unwrap_or_default();
+                product.resize(x.len(), 0.0);
+                let energy = self.$quadratic.value_grad(x, &mut product);
+                <$number>::with_pool(|pool| pool.push(product));
+                energy
             }
             #[inline(always)]
             fn value_grad(&self, x: &[$number], grad: &mut [$number]) -> f64 {
-                self.$quadratic.apply(x, |i, g| grad[i] = g)
+                self.$quadratic.value_grad(x, grad)
+            }
+            #[inline(always)]
+            fn gradient(&self, x: &[$number], grad: &mut [$number]) {
+                self.$quadratic.gradient(x, grad);
             }
         }
     };

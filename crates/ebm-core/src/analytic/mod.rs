@@ -47,7 +47,7 @@ use crate::{Error, HostEnergy, Result, check_dim};
 ///     }
 ///     mean
 /// }
-/// let law = DoubleWell::new(2, 1.0)?;
+/// let law = DoubleWell::new(1.0)?.with_dim(2)?;
 /// let standard_error = (law.covariance()[0] / 1000.0).sqrt();
 /// assert!(mean_of_draws(&law, 1000)[0].abs() < 5.0 * standard_error);
 /// # Ok::<(), ebm_core::Error>(())
@@ -107,11 +107,15 @@ fn diagonal_matrix(diagonal: &[f64]) -> Vec<f64> {
     matrix
 }
 
-/// Fails unless `x` is `[chains, dim]`.
+/// Fails unless `x` is `[chains, dim]` (`None`: any number of coordinates).
 #[cfg(feature = "torch")]
-fn check_rows(dim: usize, x: &tch::Tensor) -> Result<()> {
+fn check_rows(dim: impl Into<Option<usize>>, x: &tch::Tensor) -> Result<()> {
+    let dim = dim.into();
     match x.size().as_slice() {
-        [_, found] if *found == dim as i64 => Ok(()),
-        found => Err(Error::shape("points [chains, dim]", format_args!("[_, {dim}]"), found)),
+        [_, found] if dim.is_none_or(|dim| *found == dim as i64) => Ok(()),
+        found => {
+            let dim = dim.map_or("_".to_owned(), |dim| dim.to_string());
+            Err(Error::shape("points [chains, dim]", format_args!("[_, {dim}]"), found))
+        }
     }
 }

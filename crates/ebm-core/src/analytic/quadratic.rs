@@ -29,58 +29,60 @@ impl<T: Real, const TILE: usize> Quadratic<T, TILE> {
         &self.precision
     }
 
-    /// Write `P (x - m)` through `put(coordinate, value)` and return `(x - m)^T P (x - m) / 2`.
+    /// Write `P (x - m)` into `grad`.
     #[inline(always)]
-    pub(super) fn apply(&self, x: &[T], mut put: impl FnMut(usize, T)) -> f64 {
-        let (dim, mut sum) = (self.mean.len(), 0.0);
+    pub(super) fn gradient(&self, x: &[T], grad: &mut [T]) {
         if self.is_diagonal() {
-            for (i, ((x, m), p)) in x.iter().zip(&self.mean).zip(&self.precision).enumerate() {
-                let (d, g) = (*x - *m, *p * (*x - *m));
-                put(i, g);
-                sum += (d * g).to_f64();
+            for (((g, x), m), p) in grad.iter_mut().zip(x).zip(&self.mean).zip(&self.precision) {
+                *g = *p * (*x - *m);
             }
-            return 0.5 * sum;
+            return;
         }
         let mut at = 0;
-        while at + TILE <= dim {
-            sum += self.tile::<TILE>(x, at, &mut put);
+        while at + TILE <= x.len() {
+            grad[at..at + TILE].copy_from_slice(&self.tile::<TILE>(x, at));
             at += TILE;
         }
-        while at + 4 <= dim {
-            sum += self.tile::<4>(x, at, &mut put);
+        while at + 4 <= x.len() {
+            grad[at..at + 4].copy_from_slice(&self.tile::<4>(x, at));
             at += 4;
         }
-        while at < dim {
-            sum += self.tile::<1>(x, at, &mut put);
+        while at < x.len() {
+            grad[at] = self.tile::<1>(x, at)[0];
             at += 1;
+        }
+    }
+
+    /// `(x - m)^T P (x - m) / 2`, with `P (x - m)` written into `grad`. The gradient first and the sum in a loop of
+    /// its own: together they do not fit the registers.
+    #[inline(always)]
+    pub(super) fn value_grad(&self, x: &[T], grad: &mut [T]) -> f64 {
+        self.gradient(x, grad);
+        let mut lanes = [T::default(); 8];
+        let ends = x.len() / 8 * 8;
+        for at in (0..ends).step_by(8) {
+            let (x, m, g) = (&x[at..at + 8], &self.mean[at..at + 8], &grad[at..at + 8]);
+            for k in 0..8 {
+                lanes[k] += (x[k] - m[k]) * g[k];
+            }
+        }
+        let mut sum = lanes.iter().map(|x| x.to_f64()).sum::<f64>();
+        for i in ends..x.len() {
+            sum += ((x[i] - self.mean[i]) * grad[i]).to_f64();
         }
         0.5 * sum
     }
 
-    /// `W` coordinates of `P (x - m)`, summed in registers over the rows of `P`; returns their part of the sum.
+    /// `W` coordinates of `P (x - m)`, summed in registers over the rows of `P`.
     #[inline(always)]
-    fn tile<const W: usize>(&self, x: &[T], at: usize, put: &mut impl FnMut(usize, T)) -> f64 {
-        let dim = self.mean.len();
+    fn tile<const W: usize>(&self, x: &[T], at: usize) -> [T; W] {
         let mut product = [T::default(); W];
-        for ((row, x), m) in self.precision.chunks_exact(dim).zip(x).zip(&self.mean) {
+        for ((row, x), m) in self.precision.chunks_exact(self.mean.len()).zip(x).zip(&self.mean) {
             let (row, d) = (&row[at..at + W], *x - *m);
             for k in 0..W {
                 product[k] += row[k] * d;
             }
         }
-        let mut lanes = [T::default(); W];
-        for (k, (x, m)) in x[at..at + W].iter().zip(&self.mean[at..at + W]).enumerate() {
-            put(at + k, product[k]);
-            lanes[k] = product[k] * (*x - *m);
-        }
-        // Halve the lanes until one is left: vector additions, and less rounding than one after the other.
-        let mut width = W;
-        while width > 1 {
-            width /= 2;
-            for k in 0..width {
-                lanes[k] += lanes[k + width];
-            }
-        }
-        lanes[0].to_f64()
+        product
     }
 }
