@@ -1,9 +1,10 @@
 //! Rosenbrock's banana as independent pairs `(u, v)`: `E = sum over pairs of a (u - mu)^2 + b (v - u^2)^2`.
 //!
 //! Each pair is `u ~ N(mu, 1 / (2a))`, then `v ~ N(u^2, 1 / (2b))`: the normaliser `pi / sqrt(a b)` per pair, the
-//! moments and a sampler are known. The form with more than two coordinates in a chain is not. Source: Pagani,
-//! Wiegand and Nadarajah, "An n-dimensional Rosenbrock distribution for MCMC testing" (Scandinavian Journal of
-//! Statistics 2022, arXiv 1903.09556): their hybrid Rosenbrock, blocks of two, without the shared first coordinate.
+//! moments and a sampler are known. The full form, in which every coordinate is the `u` of the next, has no known
+//! normaliser. Source: Pagani, Wiegand and Nadarajah, "An n-dimensional Rosenbrock distribution for Markov chain
+//! Monte Carlo testing" (Scandinavian Journal of Statistics 2022, arXiv 1903.09556): their hybrid Rosenbrock with
+//! one block of one, and independent copies of it instead of blocks that share their first coordinate.
 
 use super::{Exact, check_finite, check_positive};
 use crate::random::Stream;
