@@ -1,6 +1,6 @@
 //! The report of a run: what an experiment hands in, and the files that come out.
 
-mod base64;
+pub(crate) mod base64;
 mod combine;
 mod files;
 mod html;
@@ -123,6 +123,16 @@ impl Report {
     /// Records something that happened at a step, for instance `rollback`.
     pub fn event(&mut self, step: u64, kind: &str, detail: &str) {
         self.events.push(Event { step, kind: kind.to_owned(), detail: detail.to_owned(), seed: None });
+    }
+
+    /// Whether the preset has a gate of this name.
+    pub fn has_gate(&self, gate: &str) -> bool {
+        self.gates.iter().any(|g| g.name == gate)
+    }
+
+    /// How often this kind of event was recorded.
+    pub fn n_events(&self, kind: &str) -> usize {
+        self.events.iter().filter(|e| e.kind == kind).count()
     }
 
     /// Hands in the value of a gate with a fixed threshold.

@@ -1,0 +1,299 @@
+//! The one drawing routine: axes, marks and a legend become an SVG text.
+//!
+//! plotters rounds to whole pixels, so we draw four times as large as shown and let the view box shrink it.
+
+use std::ops::Range;
+
+use anyhow::anyhow;
+use plotters::coord::ranged1d::{AsRangedCoord, Ranged, ValueFormatter};
+use plotters::prelude::*;
+
+use crate::report::number;
+
+/// Titles and scales of a plot's axes.
+#[derive(Clone, Debug, Default)]
+pub struct Axes {
+    /// Below the horizontal axis.
+    pub x: String,
+    /// Beside the vertical axis.
+    pub y: String,
+    /// Whether the horizontal axis is logarithmic; values of 0 and below are left out.
+    pub log_x: bool,
+    /// Whether the vertical axis is logarithmic; values of 0 and below are left out.
+    pub log_y: bool,
+}
+
+impl Axes {
+    /// Linear axes with these titles.
+    pub fn new(x: &str, y: &str) -> Self {
+        Self { x: x.to_owned(), y: y.to_owned(), ..Self::default() }
+    }
+
+    /// With a logarithmic vertical axis.
+    pub fn log_y(self) -> Self {
+        Self { log_y: true, ..self }
+    }
+
+    /// With a logarithmic horizontal axis.
+    pub fn log_x(self) -> Self {
+        Self { log_x: true, ..self }
+    }
+}
+
+/// Something drawn in data coordinates.
+pub enum Mark {
+    Line {
+        points: Vec<(f64, f64)>,
+        color: RGBColor,
+        opacity: f64,
+        width: f64,
+    },
+    Dots {
+        points: Vec<(f64, f64)>,
+        color: RGBColor,
+        opacity: f64,
+        radius: f64,
+    },
+    /// Filled boxes `[left, bottom, right, top]`.
+    Boxes {
+        boxes: Vec<[f64; 4]>,
+        color: RGBColor,
+        opacity: f64,
+    },
+}
+
+/// A whole plot.
+pub struct Picture {
+    pub axes: Axes,
+    pub x: Range<f64>,
+    pub y: Range<f64>,
+    /// Shown size in pixels.
+    pub size: (u32, u32),
+    pub marks: Vec<Mark>,
+    pub legend: Vec<(String, RGBColor)>,
+    /// A PNG file that fills the plotting area.
+    pub backdrop: Option<Vec<u8>>,
+}
+
+/// Colours that stay apart for colour-blind readers (Okabe and Ito), the most distinct first.
+const COLORS: [RGBColor; 7] = [
+    RGBColor(0, 114, 178),
+    RGBColor(213, 94, 0),
+    RGBColor(0, 158, 115),
+    RGBColor(204, 121, 167),
+    RGBColor(86, 180, 233),
+    RGBColor(230, 159, 0),
+    RGBColor(90, 90, 90),
+];
+
+/// The colour of the i-th series.
+pub fn color(i: usize) -> RGBColor {
+    COLORS[i % COLORS.len()]
+}
+
+/// Axes and text.
+pub const INK: RGBColor = RGBColor(75, 82, 92);
+const GRID: RGBColor = RGBColor(228, 231, 235);
+
+/// The colour that marks the place of the backdrop, as the drawing and as its text; used for nothing else.
+const PLACE: RGBColor = RGBColor(1, 2, 3);
+const PLACE_TEXT: &str = "#010203";
+
+const SCALE: u32 = 4;
+
+/// What a plot without points shows.
+pub fn no_data() -> String {
+    "<svg width=\"560\" height=\"80\" viewBox=\"0 0 560 80\" xmlns=\"http://www.w3.org/2000/svg\">\
+     <text x=\"280\" y=\"44\" text-anchor=\"middle\" font-family=\"sans-serif\" font-size=\"14\" fill=\"#4b525c\">\
+     no data</text></svg>\n"
+        .into()
+}
+
+impl Picture {
+    /// Draws it.
+    ///
+    /// # Errors
+    /// plotters refuses; nothing that a caller could hand in is known to do that.
+    pub fn svg(&self) -> anyhow::Result<String> {
+        let (x, y) = (self.x.clone(), self.y.clone());
+        match (self.axes.log_x, self.axes.log_y) {
+            (false, false) => self.draw(x, y),
+            (false, true) => self.draw(x, y.log_scale()),
+            (true, false) => self.draw(x.log_scale(), y),
+            (true, true) => self.draw(x.log_scale(), y.log_scale()),
+        }
+    }
+
+    fn draw<X, Y>(&self, x: X, y: Y) -> anyhow::Result<String>
+    where
+        X: AsRangedCoord<Value = f64>,
+        Y: AsRangedCoord<Value = f64>,
+        X::CoordDescType: ValueFormatter<f64>,
+        Y::CoordDescType: ValueFormatter<f64>,
+    {
+        let (width, height) = (self.size.0 * SCALE, self.size.1 * SCALE);
+        let mut svg = String::new();
+        let area = {
+            let root = SVGBackend::with_string(&mut svg, (width, height)).into_drawing_area();
+            root.fill(&WHITE).map_err(failed)?;
+            let rows = legend_rows(&self.legend, self.size.0);
+            let (legend, plot) = root.split_vertically(px(8 + 18 * rows.len() as u32));
+            for (row, entries) in rows.iter().enumerate() {
+                for (left, name, color) in entries {
+                    let y = px(14 + 18 * row as u32);
+                    let swatch = [(px(*left), y - px(4)), (px(left + 14), y + px(4))];
+                    legend.draw(&Rectangle::new(swatch, color.filled())).map_err(failed)?;
+                    let style = text(12).pos(plotters::style::text_anchor::Pos::new(
+                        plotters::style::text_anchor::HPos::Left,
+                        plotters::style::text_anchor::VPos::Center,
+                    ));
+                    legend.draw(&Text::new(name.clone(), (px(left + 20), y), style)).map_err(failed)?;
+                }
+            }
+            let mut chart = ChartBuilder::on(&plot)
+                .margin_right(px(18))
+                .margin_bottom(px(4))
+                .margin_top(px(6))
+                .margin_left(px(6))
+                .x_label_area_size(px(40))
+                .y_label_area_size(px(62))
+                .build_cartesian_2d(x, y)
+                .map_err(failed)?;
+            let grid = if self.backdrop.is_some() { TRANSPARENT } else { GRID.to_rgba() };
+            chart
+                .configure_mesh()
+                .light_line_style(TRANSPARENT)
+                .bold_line_style(grid.stroke_width(SCALE))
+                .axis_style(INK.stroke_width(SCALE))
+                .x_labels(8)
+                .y_labels(6)
+                .set_all_tick_mark_size(px(4))
+                .label_style(text(12))
+                .axis_desc_style(text(13))
+                .x_desc(self.axes.x.as_str())
+                .y_desc(self.axes.y.as_str())
+                .x_label_formatter(&|v| tick(*v))
+                .y_label_formatter(&|v| tick(*v))
+                .draw()
+                .map_err(failed)?;
+            if self.backdrop.is_some() {
+                // Stands where the picture will be: above the grid, below the marks.
+                let corners = [(self.x.start, self.y.start), (self.x.end, self.y.end)];
+                chart
+                    .draw_series(std::iter::once(Rectangle::new(corners, PLACE.filled())))
+                    .map_err(failed)?;
+            }
+            for mark in &self.marks {
+                draw_mark(&mut chart, mark)?;
+            }
+            let area = chart.plotting_area().get_pixel_range();
+            drop(chart);
+            root.present().map_err(failed)?;
+            area
+        };
+        Ok(self.finish(svg, area))
+    }
+
+    /// Shows the drawing at its size and puts the backdrop in.
+    fn finish(&self, svg: String, (x, y): (Range<i32>, Range<i32>)) -> String {
+        let (width, height) = self.size;
+        let (large, small) = (
+            format!("width=\"{}\" height=\"{}\"", width * SCALE, height * SCALE),
+            format!("width=\"{width}\" height=\"{height}\""),
+        );
+        let mut svg = svg.replacen(&large, &small, 1);
+        let place = svg.find(PLACE_TEXT).and_then(|at| {
+            let start = svg[..at].rfind('<')?;
+            Some(start..start + svg[start..].find('>')? + 1)
+        });
+        if let (Some(png), Some(place)) = (&self.backdrop, place) {
+            let image = format!(
+                "<image x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\" preserveAspectRatio=\"none\" \
+                 style=\"image-rendering:pixelated\" href=\"data:image/png;base64,{}\"/>",
+                x.start,
+                y.start,
+                x.len(),
+                y.len(),
+                crate::report::base64::encode(png)
+            );
+            svg.replace_range(place, &image);
+        }
+        svg
+    }
+}
+
+fn draw_mark<X, Y>(
+    chart: &mut ChartContext<'_, SVGBackend<'_>, Cartesian2d<X, Y>>,
+    mark: &Mark,
+) -> anyhow::Result<()>
+where
+    X: Ranged<ValueType = f64>,
+    Y: Ranged<ValueType = f64>,
+{
+    let width = |w: f64| (w * f64::from(SCALE)).round().max(1.0) as u32;
+    match mark {
+        Mark::Line { points, color, opacity, width: w } => {
+            let style = color.mix(*opacity).stroke_width(width(*w));
+            for part in points.split(|(x, y)| !(x.is_finite() && y.is_finite())) {
+                if part.len() > 1 {
+                    chart
+                        .draw_series(std::iter::once(PathElement::new(part.to_vec(), style)))
+                        .map_err(failed)?;
+                }
+            }
+        }
+        Mark::Dots { points, color, opacity, radius } => {
+            let style = color.mix(*opacity).filled();
+            let finite = points.iter().filter(|(x, y)| x.is_finite() && y.is_finite());
+            chart.draw_series(finite.map(|p| Circle::new(*p, width(*radius), style))).map_err(failed)?;
+        }
+        Mark::Boxes { boxes, color, opacity } => {
+            let style = color.mix(*opacity).filled();
+            let corners = boxes.iter().map(|[left, bottom, right, top]| [(*left, *bottom), (*right, *top)]);
+            chart.draw_series(corners.map(|c| Rectangle::new(c, style))).map_err(failed)?;
+        }
+    }
+    Ok(())
+}
+
+fn px(shown: u32) -> i32 {
+    (shown * SCALE) as i32
+}
+
+fn text(size: u32) -> TextStyle<'static> {
+    // plotters writes 1 / 1.24 of the size that it is given.
+    ("sans-serif", f64::from(size * SCALE) * 1.24).into_font().color(&INK)
+}
+
+/// A tick's number: `20k` rather than `20000`, no rounding noise.
+fn tick(v: f64) -> String {
+    let size = v.abs();
+    if size >= 1e4 && size < 1e9 {
+        let (unit, letter) = if size >= 1e6 { (1e6, "M") } else { (1e3, "k") };
+        return format!("{}{letter}", number(v / unit));
+    }
+    // Steps such as 0.1 + 0.2 leave a tail far below the tick.
+    number((v * 1e9).round() / 1e9).replace("e0", "")
+}
+
+/// Legend entries from left to right, in as many rows as they need: (left edge, name, colour).
+fn legend_rows(legend: &[(String, RGBColor)], width: u32) -> Vec<Vec<(u32, String, RGBColor)>> {
+    let mut rows: Vec<Vec<(u32, String, RGBColor)>> = Vec::new();
+    let mut left = width;
+    for (name, color) in legend.iter().filter(|(name, _)| !name.is_empty()) {
+        let needed = 36 + 7 * name.chars().count() as u32;
+        if rows.is_empty() || left + needed > width {
+            rows.push(Vec::new());
+            left = 68;
+        }
+        if let Some(row) = rows.last_mut() {
+            row.push((left, name.clone(), *color));
+        }
+        left += needed;
+    }
+    rows
+}
+
+fn failed(error: impl std::fmt::Display) -> anyhow::Error {
+    anyhow!("cannot draw a plot: {error}")
+}
