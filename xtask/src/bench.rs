@@ -112,11 +112,8 @@ pub fn run(project: &Project, args: &Args) -> Result<()> {
     print!("{}", table(&cases));
     eprintln!("Wrote {}", out.display());
     if args.rivals && cases.iter().any(rival_missing) {
-        return Err(Passed {
-            what: "bench --rivals (a rival could not be installed)".to_owned(),
-            code: NO_RIVAL,
-        }
-        .into());
+        let passed = Passed { what: "bench --rivals".to_owned(), code: NO_RIVAL };
+        return Err(anyhow::Error::from(passed).context("a rival could not be installed"));
     }
     Ok(())
 }

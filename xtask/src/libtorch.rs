@@ -168,7 +168,7 @@ fn check_size(path: &Path, bytes: u64) -> Result<()> {
     }
 }
 
-/// Lines of "bytes<TAB>path".
+/// Lines of `bytes`, a tab, `path`.
 fn parse_contents(text: &str) -> Result<Vec<(u64, &str)>> {
     text.lines()
         .map(|line| {

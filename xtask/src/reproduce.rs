@@ -47,7 +47,7 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
     /// Run seeds N to N+K-1 and report over all of them
-    #[arg(long, value_name = "K", default_value_t = 1)]
+    #[arg(long, value_name = "K", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     seeds: u64,
     /// Change a key of the preset, as in sampler.step_size=0.5 (any but the gates; may be repeated)
     #[arg(long = "set", value_name = "KEY=VALUE")]
@@ -55,7 +55,7 @@ pub struct Args {
     /// cpu, or cuda:0
     #[arg(long, default_value = "cpu")]
     device: String,
-    /// Where the run goes [default: runs/<name>-<preset>-<seed>]
+    /// Where the run goes [default: runs/NAME-PRESET-SEED]
     #[arg(long, value_name = "FOLDER")]
     out: Option<PathBuf>,
     /// Go on from the last checkpoint in the folder
