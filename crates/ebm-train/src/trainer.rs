@@ -39,7 +39,11 @@ pub struct TrainerConfig {
 }
 
 impl TrainerConfig {
-    fn check(&self) -> Result<()> {
+    /// Whether every setting makes sense.
+    ///
+    /// # Errors
+    /// Names the first that does not.
+    pub fn check(&self) -> Result<()> {
         let every = [("log_every", self.log_every), ("checkpoint_every", self.checkpoint_every)];
         for (name, value) in every.into_iter().chain([("n_steps", self.n_steps)]) {
             if value == 0 {
@@ -187,6 +191,11 @@ impl<'a, M: ?Sized, O: Objective<M>> Trainer<'a, M, O> {
     /// The objective, for its samples.
     pub fn objective(&self) -> &O {
         self.objective
+    }
+
+    /// Averaged weights, if asked for.
+    pub fn ema_weights(&self) -> Option<Named> {
+        self.ema.as_ref().map(Ema::weights)
     }
 
     /// Averaged weights, if asked for, else the trained ones.

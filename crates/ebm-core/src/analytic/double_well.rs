@@ -145,7 +145,7 @@ impl<T: Real> HostEnergy<T> for DoubleWell {
     }
 }
 
-super::on_host::on_host!(DoubleWell);
+crate::host_energy!(DoubleWell);
 
 impl Exact for DoubleWell {
     fn log_partition(&self) -> f64 {

@@ -75,7 +75,7 @@ impl<T: Real> HostEnergy<T> for Funnel {
     }
 }
 
-super::on_host::on_host!(Funnel);
+crate::host_energy!(Funnel);
 
 impl Exact for Funnel {
     fn log_partition(&self) -> f64 {

@@ -129,7 +129,7 @@ macro_rules! host {
 
 host!(f32, narrow);
 host!(f64, wide);
-super::on_host::on_host!(Gaussian);
+crate::host_energy!(Gaussian);
 
 impl Exact for Gaussian {
     fn log_partition(&self) -> f64 {

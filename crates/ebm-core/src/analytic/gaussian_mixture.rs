@@ -132,7 +132,7 @@ impl<T: Real> HostEnergy<T> for GaussianMixture {
     }
 }
 
-super::on_host::on_host!(GaussianMixture);
+crate::host_energy!(GaussianMixture);
 
 impl Exact for GaussianMixture {
     /// 0: the components and the weights are normalised.

@@ -18,7 +18,6 @@ mod double_well;
 mod funnel;
 mod gaussian;
 mod gaussian_mixture;
-mod on_host;
 mod quadratic;
 mod rosenbrock;
 #[cfg(test)]

@@ -77,7 +77,7 @@ impl<T: Real> HostEnergy<T> for Rosenbrock {
     }
 }
 
-super::on_host::on_host!(Rosenbrock);
+crate::host_energy!(Rosenbrock);
 
 impl Exact for Rosenbrock {
     fn log_partition(&self) -> f64 {

@@ -46,7 +46,6 @@ pub fn check_dim(expected: Option<usize>, found: usize) -> Result<()> {
 /// `host_energy!(MyEnergy);` or, with generics, `host_energy!([A, B] Pair<A, B>);`.
 #[macro_export]
 macro_rules! host_energy {
-    ($name:ty) => { $crate::host_energy!([] $name); };
     ([$($generic:ident),*] $name:ty) => {
         impl<T: $crate::Real $(, $generic)*> $crate::Energy<Vec<T>> for $name
         where Self: $crate::HostEnergy<T>
@@ -110,6 +109,7 @@ macro_rules! host_energy {
             }
         }
     };
+    ($name:ty) => { $crate::host_energy!([] $name); };
 }
 
 /// A user's closures as energies of host chains.
