@@ -3,6 +3,8 @@
 use anyhow::{Context, Result};
 use std::env;
 use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::fail;
@@ -35,6 +37,15 @@ impl<'a> Cargo<'a> {
             if let Some(flags) = users_flags(kind) {
                 command.env(format!("CARGO_ENCODED_{kind}"), joined(flags, &[&rpath]));
             }
+        }
+        if users_flags("RUSTFLAGS").is_none()
+            && config_with_target_flags(self.project).is_some()
+            && let Some(host) = host()
+        {
+            // The one way to add to flags for a target: cargo joins this variable and the config files.
+            let name = format!("CARGO_TARGET_{}_RUSTFLAGS", host.to_uppercase().replace(['-', '.'], "_"));
+            let own = env::var(&name).unwrap_or_default();
+            command.env(&name, format!("{own} {rpath}").trim());
         }
         command
     }
@@ -72,7 +83,7 @@ pub fn run(command: &mut Command) -> Result<()> {
 /// A command as one would type it.
 pub fn shown(command: &Command) -> String {
     let program = command.get_program();
-    let name = std::path::Path::new(program).file_name().unwrap_or(program);
+    let name = Path::new(program).file_name().unwrap_or(program);
     let words: Vec<String> = std::iter::once(name)
         .chain(command.get_args())
         .map(|word| {
@@ -105,6 +116,32 @@ pub fn flags_of(encoded: Option<OsString>, plain: Option<OsString>) -> Option<St
     let plain = plain?;
     let words: Vec<&str> = plain.to_str()?.split_whitespace().collect();
     Some(words.join(&SEPARATOR.to_string()))
+}
+
+/// A cargo config outside the checkout that sets flags for a target: like a variable, these make cargo ignore
+/// the flags under `[build]`, and the rpath with them.
+pub fn config_with_target_flags(project: &Project) -> Option<PathBuf> {
+    let mut folders: Vec<PathBuf> =
+        project.root.ancestors().skip(1).map(|folder| folder.join(".cargo")).collect();
+    match env::var_os("CARGO_HOME") {
+        Some(home) => folders.push(PathBuf::from(home)),
+        None => folders.extend(env::var_os("HOME").map(|home| Path::new(&home).join(".cargo"))),
+    }
+    let mut files = folders.iter().flat_map(|folder| [folder.join("config.toml"), folder.join("config")]);
+    files.find(|file| fs::read_to_string(file).is_ok_and(|text| has_target_flags(&text)))
+}
+
+/// `rustflags` under `[target.…]`.
+fn has_target_flags(config: &str) -> bool {
+    let table: toml::Table = config.parse().unwrap_or_default();
+    let targets = table.get("target").and_then(|target| target.as_table());
+    targets.is_some_and(|targets| targets.values().any(|target| target.get("rustflags").is_some()))
+}
+
+/// The triple that rustc builds for.
+pub fn host() -> Option<String> {
+    let version = output_of("rustc", &["-vV"])?;
+    version.lines().find_map(|line| line.strip_prefix("host: ")).map(str::to_owned)
 }
 
 /// Appends flags to encoded ones, leaving out what is there already.
@@ -151,6 +188,15 @@ mod tests {
         assert_eq!(joined(String::new(), &["-Crpath"]), "-Crpath");
         assert_eq!(joined("-A".to_owned(), &["-B", "-C"]), "-A\x1f-B\x1f-C");
         assert_eq!(joined("-A\x1f-B".to_owned(), &["-B"]), "-A\x1f-B");
+    }
+
+    #[test]
+    fn target_flags_in_a_config() {
+        assert!(has_target_flags(
+            "[target.x86_64-unknown-linux-gnu]\nrustflags = [\"-Clink-arg=-fuse-ld=mold\"]\n"
+        ));
+        assert!(!has_target_flags("[target.x86_64-unknown-linux-gnu]\nlinker = \"clang\"\n"));
+        assert!(!has_target_flags("[build]\nrustflags = []\n"));
     }
 
     #[test]

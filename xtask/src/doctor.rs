@@ -4,9 +4,8 @@ use anyhow::{Result, bail};
 use std::env;
 use std::fmt;
 use std::fs;
-use std::path::{Path, PathBuf};
 
-use crate::cargo::{flags_of, on_path, output_of};
+use crate::cargo::{config_with_target_flags, flags_of, on_path, output_of};
 use crate::disk::{free_bytes, megabytes};
 use crate::libtorch_toml::rpath_flag;
 use crate::paths::Project;
@@ -260,24 +259,11 @@ fn flags(project: &Project) -> Line {
     if own.is_some_and(|flags| !flags.contains("-rpath,")) {
         return line(State::Warning, "RUSTFLAGS", "set in the environment", advice);
     }
-    let mut folders: Vec<PathBuf> =
-        project.root.ancestors().skip(1).map(|folder| folder.join(".cargo")).collect();
-    folders.extend(env::var_os("CARGO_HOME").map(PathBuf::from));
-    folders.extend(env::var_os("HOME").map(|home| Path::new(&home).join(".cargo")));
-    for file in folders.iter().flat_map(|folder| [folder.join("config.toml"), folder.join("config")]) {
-        if fs::read_to_string(&file).is_ok_and(|text| has_target_flags(&text)) {
-            let found = format!("{} sets rustflags for a target", file.display());
-            return line(State::Warning, "RUSTFLAGS", found, format!("move them there to [build]: {advice}"));
-        }
+    if let Some(file) = config_with_target_flags(project) {
+        let found = format!("{} sets rustflags for a target", file.display());
+        return line(State::Warning, "RUSTFLAGS", found, format!("move them there to [build]: {advice}"));
     }
     good("RUSTFLAGS", "not set")
-}
-
-/// `[target.….] rustflags` in a cargo config, which goes before `[build] rustflags`.
-fn has_target_flags(config: &str) -> bool {
-    let table: toml::Table = config.parse().unwrap_or_default();
-    let targets = table.get("target").and_then(|target| target.as_table());
-    targets.is_some_and(|targets| targets.values().any(|target| target.get("rustflags").is_some()))
 }
 
 fn folders(project: &Project) -> Vec<Line> {
@@ -340,14 +326,5 @@ mod tests {
         let text = line(State::Missing, "rustc", "not found", "install it").to_string();
         assert_eq!(text, "MISSING  rustc        not found\n                      -> install it");
         assert_eq!(good("pip", "pip 23").to_string(), "ok       pip          pip 23");
-    }
-
-    #[test]
-    fn target_flags_in_a_config() {
-        assert!(has_target_flags(
-            "[target.x86_64-unknown-linux-gnu]\nrustflags = [\"-Clink-arg=-fuse-ld=mold\"]\n"
-        ));
-        assert!(!has_target_flags("[target.x86_64-unknown-linux-gnu]\nlinker = \"clang\"\n"));
-        assert!(!has_target_flags("[build]\nrustflags = []\n"));
     }
 }

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use crate::cargo::{bare, output_of};
+use crate::cargo::{bare, host};
 use crate::paths::Project;
 
 /// What we read of cargo's answer.
@@ -48,10 +48,8 @@ impl Metadata {
 
     /// All packages that this machine's build can use.
     pub fn with_dependencies(project: &Project) -> Result<Metadata> {
-        let version = output_of("rustc", &["-vV"]).context("cannot run rustc")?;
-        let host =
-            version.lines().find_map(|line| line.strip_prefix("host: ")).context("rustc names no host")?;
-        ask(project, &["--all-features", "--filter-platform", host])
+        let host = host().context("rustc does not tell its host")?;
+        ask(project, &["--all-features", "--filter-platform", &host])
     }
 
     /// A package of the workspace.
