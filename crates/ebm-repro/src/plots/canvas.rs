@@ -184,7 +184,7 @@ impl Picture {
                     .map_err(failed)?;
             }
             for mark in &self.marks {
-                draw_mark(&mut chart, mark)?;
+                draw_mark(&mut chart, mark, &|p| self.holds(p))?;
             }
             let area = chart.plotting_area().get_pixel_range();
             drop(chart);
@@ -192,6 +192,15 @@ impl Picture {
             area
         };
         Ok(self.finish(svg, area))
+    }
+
+    /// Whether a point lies within the axes; plotters overflows on points far outside.
+    fn holds(&self, (x, y): &(f64, f64)) -> bool {
+        let within = |v: f64, r: &Range<f64>| {
+            let slack = 1e-6 * (r.end - r.start);
+            v >= r.start - slack && v <= r.end + slack
+        };
+        within(*x, &self.x) && within(*y, &self.y)
     }
 
     /// Shows the drawing at its size and puts the backdrop in.
@@ -225,6 +234,7 @@ impl Picture {
 fn draw_mark<X, Y>(
     chart: &mut ChartContext<'_, SVGBackend<'_>, Cartesian2d<X, Y>>,
     mark: &Mark,
+    holds: &dyn Fn(&(f64, f64)) -> bool,
 ) -> anyhow::Result<()>
 where
     X: Ranged<ValueType = f64>,
@@ -234,7 +244,7 @@ where
     match mark {
         Mark::Line { points, color, opacity, width: w } => {
             let style = color.mix(*opacity).stroke_width(width(*w));
-            for part in points.split(|(x, y)| !(x.is_finite() && y.is_finite())) {
+            for part in points.split(|p| !holds(p)) {
                 if part.len() > 1 {
                     chart
                         .draw_series(std::iter::once(PathElement::new(part.to_vec(), style)))
@@ -244,8 +254,8 @@ where
         }
         Mark::Dots { points, color, opacity, radius } => {
             let style = color.mix(*opacity).filled();
-            let finite = points.iter().filter(|(x, y)| x.is_finite() && y.is_finite());
-            chart.draw_series(finite.map(|p| Circle::new(*p, width(*radius), style))).map_err(failed)?;
+            let inside = points.iter().filter(|p| holds(p));
+            chart.draw_series(inside.map(|p| Circle::new(*p, width(*radius), style))).map_err(failed)?;
         }
         Mark::Boxes { boxes, color, opacity } => {
             let style = color.mix(*opacity).filled();
@@ -268,7 +278,7 @@ fn text(size: u32) -> TextStyle<'static> {
 /// A tick's number: `20k` rather than `20000`, no rounding noise.
 fn tick(v: f64) -> String {
     let size = v.abs();
-    if size >= 1e4 && size < 1e9 {
+    if (1e4..1e9).contains(&size) {
         let (unit, letter) = if size >= 1e6 { (1e6, "M") } else { (1e3, "k") };
         return format!("{}{letter}", number(v / unit));
     }

@@ -1,9 +1,9 @@
 //! Curves, points and chains.
 
-use super::canvas::{Axes, Mark, Picture, color, no_data};
+use super::canvas::{Axes, INK, Mark, Picture, color, no_data};
 use super::ranges::{can_show, padded, thin};
 
-const SIZE: (u32, u32) = (640, 340);
+const SIZE: (u32, u32) = (520, 310);
 const MOST_POINTS: usize = 800;
 
 /// A named list of points; the name stands in the legend unless it is empty.
@@ -50,20 +50,41 @@ fn legend(series: &[Series]) -> Vec<(String, plotters::style::RGBColor)> {
     series.iter().enumerate().map(|(i, s)| (s.name.clone(), color(i))).collect()
 }
 
-/// Curves with a legend. A point that is not finite leaves a gap.
+/// Curves with a legend. A point that is not finite leaves a gap. A curve of more than 800 points is drawn faintly,
+/// with the running mean of its neighbours on top, so that noisy curves stay apart.
 ///
 /// # Errors
 /// The drawing failed.
 pub fn lines(axes: &Axes, series: &[Series]) -> anyhow::Result<String> {
-    let shown: Vec<_> = series.iter().map(|s| thin(&usable(axes, &s.points), MOST_POINTS)).collect();
-    let Some(mut picture) = picture(axes, &shown) else { return Ok(no_data()) };
+    let usable: Vec<_> = series.iter().map(|s| usable(axes, &s.points)).collect();
+    let Some(mut picture) = picture(axes, &usable) else { return Ok(no_data()) };
     picture.legend = legend(series);
-    picture.marks = shown
-        .into_iter()
-        .enumerate()
-        .map(|(i, points)| Mark::Line { points, color: color(i), opacity: 1.0, width: 1.75 })
-        .collect();
+    let is_long = |points: &[(f64, f64)]| points.len() > MOST_POINTS;
+    if usable.iter().any(|p| is_long(p)) {
+        picture.legend.push(("(bold: running mean)".into(), INK));
+    }
+    let line = |i, points, opacity, width| Mark::Line { points, color: color(i), opacity, width };
+    // All the faint ones first: no mean may hide below another curve's noise.
+    for (i, points) in usable.iter().enumerate().filter(|(_, p)| is_long(p)) {
+        picture.marks.push(line(i, thin(points, MOST_POINTS), 0.22, 1.0));
+    }
+    for (i, points) in usable.into_iter().enumerate() {
+        let points = if is_long(&points) { running_mean(&points, 200) } else { points };
+        picture.marks.push(line(i, points, 1.0, 1.75));
+    }
     picture.svg()
+}
+
+/// The means of about `n` stretches of a curve; what is not finite does not count.
+fn running_mean(points: &[(f64, f64)], n: usize) -> Vec<(f64, f64)> {
+    let mean = |chunk: &[(f64, f64)]| {
+        let finite: Vec<_> = chunk.iter().filter(|(x, y)| x.is_finite() && y.is_finite()).collect();
+        let over = |value: fn(&(f64, f64)) -> f64| {
+            finite.iter().map(|p| value(p)).sum::<f64>() / finite.len() as f64
+        };
+        (over(|p| p.0), over(|p| p.1))
+    };
+    points.chunks(points.len().div_ceil(n).max(1)).map(mean).collect()
 }
 
 /// Points with a legend, on a square; at most 5,000 of each series are drawn, evenly chosen.
@@ -80,7 +101,7 @@ pub fn scatter(axes: &Axes, series: &[Series]) -> anyhow::Result<String> {
         })
         .collect();
     let Some(mut picture) = picture(axes, &shown) else { return Ok(no_data()) };
-    picture.size = (440, 420);
+    picture.size = (400, 372);
     picture.legend = legend(series);
     picture.marks = shown
         .into_iter()
@@ -107,8 +128,11 @@ pub fn traces(axes: &Axes, chains: &[Vec<f64>]) -> anyhow::Result<String> {
     let n_steps = chains.iter().map(Vec::len).max().unwrap_or(0);
     let mean: Vec<(f64, f64)> = (0..n_steps)
         .map(|t| {
-            let at: Vec<f64> =
-                chains.iter().filter_map(|c| c.get(t).copied()).filter(|v| v.is_finite()).collect();
+            let at: Vec<f64> = chains
+                .iter()
+                .filter_map(|c| c.get(t).copied())
+                .filter(|v| can_show(*v, axes.log_y))
+                .collect();
             (t as f64, at.iter().sum::<f64>() / at.len() as f64)
         })
         .collect();

@@ -48,7 +48,7 @@ pub fn histograms(axes: &Axes, series: &[(&str, &[f64])], n_bins: usize) -> anyh
         axes: Axes { log_x: false, log_y: false, y: y_title.to_owned(), ..axes.clone() },
         x,
         y: 0.0..highest * 1.06,
-        size: (640, 340),
+        size: (520, 310),
         marks,
         legend: series.iter().enumerate().map(|(i, (name, _))| ((*name).to_owned(), color(i))).collect(),
         backdrop: None,

@@ -32,7 +32,7 @@ pub fn reliability(series: &[(&str, &[CalibrationBin])]) -> anyhow::Result<Strin
         axes: Axes::new("confidence", "accuracy"),
         x: 0.0..1.03,
         y: 0.0..1.03,
-        size: (440, 420),
+        size: (400, 372),
         marks,
         legend: series.iter().enumerate().map(|(i, (name, _))| ((*name).to_owned(), color(i))).collect(),
         backdrop: None,

@@ -19,7 +19,7 @@ fn text_needs_no_fonts_and_is_escaped() {
         lines(&Axes::new("step", "a < b & c"), &[Series::of_values("<loss>", &[1.0, 2.0, 1.5])]).unwrap();
     assert!(is_svg(&svg), "{svg}");
     assert!(svg.contains("a &lt; b &amp; c") && svg.contains("&lt;loss&gt;") && svg.contains("step"));
-    assert!(svg.contains("width=\"640\" height=\"340\""));
+    assert!(svg.contains("width=\"520\" height=\"310\""));
 }
 
 #[test]

@@ -1,5 +1,8 @@
 //! A tiny experiment that ends in every way an experiment can end, and a way to run the command line on it.
 
+// Each test binary uses its own part of this, and clippy does not see that it is all test code.
+#![allow(dead_code, clippy::unwrap_used)]
+
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;

@@ -13,13 +13,13 @@ pub fn gates(report: &ReportFile) -> String {
         return "<h2>Gates</h2>\n<p>This preset makes no claim that is gated.</p>\n".into();
     }
     let mut html = String::from(
-        "<h2>Gates</h2>\n<div class=\"card scroll\"><table>\n<tr><th>claim</th><th class=\"n\">value</th>\
+        "<h2>Gates</h2>\n<div class=\"card scroll gates\"><table>\n<tr><th>claim</th><th class=\"n\">value</th>\
          <th class=\"n\">interval</th><th class=\"n\">needed</th><th>control</th><th>judged per</th><th>outcome</th></tr>\n",
     );
     for gate in &report.gates {
         html += &format!(
             "<tr><td><b>{}</b><div class=\"claim\">{}</div></td><td class=\"n\">{}</td><td class=\"n\">{}</td>\
-             <td class=\"n\">{} {}</td><td>{}</td><td>{}</td><td>{}</td></tr>\n",
+             <td class=\"n\">{} {}</td><td class=\"key\">{}</td><td>{}</td><td>{}</td></tr>\n",
             escape(&gate.name),
             escape(&gate.claim),
             maybe(gate.value),
@@ -110,7 +110,7 @@ pub fn events(report: &ReportFile) -> String {
         return String::new();
     }
     let several = report.seeds.len() > 1;
-    let mut html = String::from("<h2>Events</h2>\n<div class=\"card scroll\"><table>\n<tr>");
+    let mut html = String::from("<h2>Events</h2>\n<div class=\"card scroll narrow\"><table>\n<tr>");
     html += if several { "<th>seed</th>" } else { "" };
     html += "<th class=\"n\">step</th><th>kind</th><th>detail</th></tr>\n";
     for event in &report.events {
@@ -146,15 +146,16 @@ pub fn machine(report: &ReportFile) -> String {
         .iter()
         .map(|(k, v)| format!("<tr><td class=\"key\">{k}</td><td>{}</td></tr>\n", escape(v)))
         .collect();
-    format!("<h2>Run</h2>\n<div class=\"card scroll\"><table>\n{}</table></div>\n", rows.concat())
+    format!("<h2>Run</h2>\n<div class=\"card scroll narrow\"><table>\n{}</table></div>\n", rows.concat())
 }
 
 /// The configuration, one row per key; keys that `--set` changed are marked.
 pub fn config(report: &ReportFile) -> String {
     let mut rows = Vec::new();
     flatten(&report.config, String::new(), &mut rows);
-    let mut html =
-        String::from("<details open><summary>Configuration</summary>\n<div class=\"card scroll\"><table>\n");
+    let mut html = String::from(
+        "<details open><summary>Configuration</summary>\n<div class=\"card scroll narrow\"><table>\n",
+    );
     for (key, value) in rows.iter().filter(|(key, _)| !key.starts_with("experiment.")) {
         let mark =
             if report.overrides.contains_key(key) { " <span class=\"mark bad\">set</span>" } else { "" };
@@ -199,7 +200,7 @@ pub fn text_table(title: &str, header: &[String], rows: &[Vec<String>]) -> Strin
     };
     let lines: String = rows.iter().map(|row| line("td", row)).collect();
     format!(
-        "<div class=\"card scroll\" style=\"margin:12px 0\"><h3>{}</h3>\n<table>\n{}{lines}</table></div>\n",
+        "<div class=\"card scroll narrow\" style=\"margin:12px 0\"><h3>{}</h3>\n<table>\n{}{lines}</table></div>\n",
         escape(title),
         line("th", header)
     )
