@@ -103,3 +103,50 @@ pub(crate) fn metropolis<X: Point>(
     let accepted = x.uniform_each(rng)?.less_than(&accept_prob)?;
     Ok((accept_prob, accepted, diverged))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ebm_core::random::{Purpose, Stream};
+
+    /// Three states, an asymmetric proposal: `pi_i P_ij = pi_j P_ji` to 1e-12, and each row accepts as it says.
+    #[test]
+    fn the_accept_rule_satisfies_detailed_balance() {
+        let pi = [0.2, 0.5, 0.3];
+        let proposal = [[0.1, 0.6, 0.3], [0.2, 0.2, 0.6], [0.7, 0.1, 0.2]];
+        let mut rng = Stream::new(0, Purpose::User, 0);
+        let mut flow = [[0.0; 3]; 3];
+        for i in 0..3 {
+            for j in 0..3 {
+                let log_ratio = f64::ln(pi[j] * proposal[j][i] / (pi[i] * proposal[i][j]));
+                let mut accepted = 0;
+                let mut probability = 0.0;
+                for _ in 0..2000 {
+                    let (p, yes, diverged) = metropolis(&vec![0.0f64], &log_ratio, &mut rng).unwrap();
+                    assert!(!diverged);
+                    probability = p;
+                    accepted += u32::from(yes);
+                }
+                let se = (probability * (1.0 - probability) / 2000.0).sqrt();
+                assert!((f64::from(accepted) / 2000.0 - probability).abs() <= 5.0 * se);
+                flow[i][j] = pi[i] * proposal[i][j] * probability;
+            }
+        }
+        for i in 0..3 {
+            for j in 0..3 {
+                assert!((flow[i][j] - flow[j][i]).abs() < 1e-12);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_number_is_rejected_and_flagged() {
+        let mut rng = Stream::new(0, Purpose::User, 0);
+        for log_ratio in [f64::NAN, f64::NEG_INFINITY, -1001.0] {
+            let (p, accepted, diverged) = metropolis(&vec![0.0f64], &log_ratio, &mut rng).unwrap();
+            assert!(p == 0.0 && !accepted && diverged);
+        }
+        let (p, accepted, diverged) = metropolis(&vec![0.0f64], &f64::INFINITY, &mut rng).unwrap();
+        assert!(p == 1.0 && accepted && !diverged);
+    }
+}

@@ -65,3 +65,37 @@ impl<X: Point, E: GradEnergy<X> + ?Sized> Kernel<X, E> for Mala {
         transition(energy, state, rng, 1, self.clip)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ebm_core::analytic::Gaussian;
+    use ebm_core::random::{Purpose, Stream};
+
+    /// One leapfrog's acceptance is the Metropolis-Hastings ratio of the Langevin proposal, densities written out.
+    #[test]
+    fn the_acceptance_is_that_of_the_langevin_proposal() {
+        let target = Gaussian::new(vec![0.0, 1.0], vec![1.0, 0.3, 0.3, 0.5]).unwrap();
+        let (h, kernel) = (0.7, Mala::new(0.7));
+        let start = vec![0.4, -0.9];
+        for index in 0..50 {
+            let mut state = kernel.init(&target, start.clone()).unwrap();
+            let (e0, g0) = (state.energy, state.grad.clone());
+            let mut rng = Stream::new(1, Purpose::Chain, index);
+            // The proposal, from the same normals.
+            let mut z = vec![0.0; 2];
+            rng.clone().fill_normal(&mut z);
+            let proposal: Vec<f64> = (0..2).map(|i| start[i] - 0.5 * h * h * g0[i] + h * z[i]).collect();
+            let mut g1 = vec![0.0; 2];
+            let e1 = target.energy_grad(&proposal, &mut g1).unwrap();
+            let log_q = |to: &[f64], from: &[f64], g: &[f64]| -> f64 {
+                (0..2).map(|i| -(to[i] - from[i] + 0.5 * h * h * g[i]).powi(2) / (2.0 * h * h)).sum()
+            };
+            let log_ratio = e0 - e1 + log_q(&start, &proposal, &g1) - log_q(&proposal, &start, &g0);
+            let info = kernel.step(&target, &mut state, &mut rng).unwrap();
+            assert!((info.accept_prob - log_ratio.min(0.0).exp()).abs() < 1e-12);
+            let end = if info.accepted { &proposal } else { &start };
+            assert!((state.x[0] - end[0]).abs() < 1e-14 && (state.x[1] - end[1]).abs() < 1e-14);
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! The same kernels on tensors: exact moments, adaptation per chain, draws copied out in order.
+#![cfg(feature = "torch")]
+
+use ebm_core::Host;
+use ebm_core::analytic::{Exact, Gaussian};
+use ebm_core::random::Purpose;
+use ebm_core::torch::TensorRng;
+use ebm_metrics::chains::mcse_mean;
+use ebm_samplers::{Baoab, Hmc, Mala, SampleConfig, Ula, sample, sample_into};
+use ndarray::{Array2, ArrayView3, s};
+use tch::{Device, Kind, Tensor};
+
+fn start(n: i64, d: i64) -> Tensor {
+    TensorRng::new(0, Purpose::Start).normal(&[n, d], 1.0, Kind::Float, Device::Cpu).unwrap()
+}
+
+fn assert_variance(draws: ArrayView3<f64>, i: usize, mean: f64, expected: f64) {
+    let (chains, n, _) = draws.dim();
+    let values = Array2::from_shape_fn((chains, n), |(c, d)| (draws[[c, d, i]] - mean).powi(2));
+    let (found, se) = (values.mean().unwrap(), mcse_mean(values.view()).unwrap());
+    assert!((found - expected).abs() < 4.0 * se, "variance {i}: {found} against {expected}, se {se}");
+    assert!(se < 0.1 * expected);
+}
+
+#[test]
+fn kernels_are_exact_or_biased_as_known() {
+    let law = Gaussian::new(vec![1.0, -2.0], vec![2.0, 0.6, 0.6, 0.5]).unwrap();
+    let config = SampleConfig { n_draws: 400, burn_in: 150, seed: 2, ..Default::default() };
+    let (mean, covariance) = (law.mean(), law.covariance());
+    let adapted = SampleConfig { target_accept: Some(0.8), ..config.clone() };
+    let hmc = sample(&Hmc::new(0.2, 5), &law, start(256, 2), &adapted).unwrap();
+    let mala = sample(&Mala::new(0.6), &law, start(512, 2), &config).unwrap();
+    for run in [&hmc, &mala] {
+        assert_variance(run.draws.array(), 0, mean[0], covariance[0]);
+        assert_variance(run.draws.array(), 1, mean[1], covariance[3]);
+        assert_eq!(run.n_diverged.iter().sum::<u64>(), 0);
+    }
+    let acceptance = hmc.acceptance.iter().sum::<f64>() / 256.0;
+    assert!((acceptance - 0.8).abs() < 0.05, "{acceptance}");
+    assert!(hmc.step_size.iter().any(|h| (h - hmc.step_size[0]).abs() > 1e-3), "one step size per chain");
+    let standard = Gaussian::standard(1).unwrap();
+    let ula = sample(&Ula::new(0.5), &standard, start(512, 1), &config).unwrap();
+    assert_variance(ula.draws.array(), 0, 0.0, 2.0 / 1.5);
+    let baoab = sample(&Baoab::new(1.0, 1.0), &standard, start(512, 1), &config).unwrap();
+    assert_variance(baoab.draws.array(), 0, 0.0, 1.0);
+}
+
+#[test]
+fn a_run_is_a_function_of_the_seed_and_sinks_see_every_draw() {
+    let law = Gaussian::standard(3).unwrap();
+    let config = |seed| SampleConfig { n_draws: 150, burn_in: 3, thin: 2, seed, ..Default::default() };
+    let run = |seed| sample(&Ula::new(0.1), &law, start(5, 3), &config(seed)).unwrap().draws;
+    assert_eq!(run(1), run(1));
+    assert_ne!(run(1), run(2));
+    let mut rows = Vec::new();
+    let sink = std::sync::Mutex::new(&mut rows);
+    let sink = &sink;
+    sample_into(&Ula::new(0.1), &law, start(5, 3), &config(1), |_| {
+        move |draw: &[f64]| {
+            sink.lock().unwrap().push(draw.to_vec());
+            Ok(())
+        }
+    })
+    .unwrap();
+    let kept = run(1).into_array();
+    assert_eq!(rows.len(), 150);
+    for (i, row) in rows.iter().enumerate() {
+        assert_eq!(kept.slice(s![.., i, ..]).iter().copied().collect::<Vec<_>>(), *row);
+    }
+}
+
+#[test]
+fn bad_starts_are_errors() {
+    let law = Gaussian::standard(2).unwrap();
+    let config = SampleConfig { n_draws: 2, burn_in: 0, ..Default::default() };
+    let say = |x: Tensor| sample(&Ula::new(0.1), &law, x, &config).unwrap_err().to_string();
+    assert!(say(Tensor::zeros([0, 2], (Kind::Float, Device::Cpu))).contains("chains = 0"));
+    assert!(say(Tensor::from_slice(&[1f32, f32::NAN]).view([1, 2])).contains("NaN"));
+    assert!(say(Tensor::from_slice(&[1i64, 2]).view([1, 2])).contains("float kind"));
+    assert!(say(start(4, 3)).contains('3'));
+    let _ = Host::value(1, |x: &[f64]| x[0]);
+}
