@@ -1,5 +1,8 @@
 //! The command from its arguments to its exit code and its files.
 
+// The helpers below are test code too, which clippy does not see.
+#![allow(clippy::unwrap_used)]
+
 mod support;
 
 use std::collections::BTreeMap;

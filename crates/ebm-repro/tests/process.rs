@@ -1,6 +1,8 @@
 //! What only a process of its own can show: Ctrl-C, kill -9, and two writers at once.
 
 #![cfg(unix)]
+// The helpers below are test code too, which clippy does not see.
+#![allow(clippy::unwrap_used)]
 
 mod support;
 

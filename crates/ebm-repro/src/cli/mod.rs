@@ -57,7 +57,7 @@ pub struct Reproduce {
     /// cpu or cuda:0.
     #[arg(long, default_value = "cpu", value_name = "DEVICE")]
     pub device: String,
-    /// The run folder [default: runs/<name>-<preset>-<seed>]; with several names, the folder of their folders.
+    /// The run folder [default: runs/NAME-PRESET-SEED]; with several names, the folder of their folders.
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
     /// Go on with an unfinished run.

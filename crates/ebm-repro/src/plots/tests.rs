@@ -36,7 +36,7 @@ fn nothing_and_nonsense_are_no_data() {
     for values in [vec![], vec![f64::NAN], vec![f64::INFINITY; 3]] {
         assert!(lines(&axes, &[Series::of_values("a", &values)]).unwrap().contains("no data"));
         assert!(scatter(&axes, &[Series::of_values("a", &values)]).unwrap().contains("no data"));
-        assert!(traces(&axes, &[values.clone()]).unwrap().contains("no data"));
+        assert!(traces(&axes, std::slice::from_ref(&values)).unwrap().contains("no data"));
         assert!(histograms(&axes, &[("a", &values)], 20).unwrap().contains("no data"));
     }
     assert!(reliability(&[("a", &[bin(0.0, 0.0, 0)])]).unwrap().contains("no data"));
