@@ -5,7 +5,7 @@
 //! set; `EBM_BENCH_SMOKE=1` means that it shall only prove that everything runs, `EBM_BENCH_RIVALS=1` that the
 //! rivals run too.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,17 +17,15 @@ use crate::nearest::nearest;
 use crate::paths::Project;
 use crate::setup;
 
-/// One suite: a bench target and the features that it needs.
+/// One suite: a bench target, whose name is its own in the whole workspace.
 struct Suite {
     name: &'static str,
     package: &'static str,
     target: &'static str,
-    features: &'static str,
 }
 
 /// A new suite is one line here.
-const SUITES: &[Suite] =
-    &[Suite { name: "core", package: "ebm-samplers", target: "core", features: "torch" }];
+const SUITES: &[Suite] = &[Suite { name: "core", package: "ebm-samplers", target: "core" }];
 
 /// A rival could not be installed.
 const NO_RIVAL: u8 = 4;
@@ -63,6 +61,18 @@ pub struct Args {
 pub fn run(project: &Project, args: &Args) -> Result<()> {
     let suites = chosen(&args.suites)?;
     let metadata = Metadata::of_workspace(project)?;
+    for suite in &suites {
+        let there =
+            metadata.package(suite.package).is_some_and(|p| p.targets_of("bench").any(|t| t == suite.target));
+        if !there {
+            bail!(
+                "the suite `{}` is to be the bench target `{}` of {}, which has none",
+                suite.name,
+                suite.target,
+                suite.package
+            );
+        }
+    }
     let libtorch = setup::ensure(project)?;
     let cargo = Cargo::new(project, &libtorch);
     let threads = args.threads.map_or_else(cores, usize::from);
@@ -73,21 +83,13 @@ pub fn run(project: &Project, args: &Args) -> Result<()> {
     for suite in suites {
         let file = folder.join(format!("suite-{}.json", suite.name));
         let _ = fs::remove_file(&file);
-        let mut command = if args.smoke {
-            // The very crates that `test` builds.
-            cargo.command(&[
-                "bench",
-                "--profile",
-                "dev",
-                "--workspace",
-                "--all-features",
-                "--bench",
-                suite.target,
-            ])
-        } else {
-            let features = suite.features;
-            cargo.command(&["bench", "-p", suite.package, "--features", features, "--bench", suite.target])
-        };
+        // With the features of the whole workspace, so that LibTorch's bindings need not be built once more: in
+        // smoke mode they are those of `test`, otherwise those of `reproduce`.
+        let mut arguments = vec!["bench", "--workspace", "--all-features", "--bench", suite.target];
+        if args.smoke {
+            arguments.extend(["--profile", "dev"]);
+        }
+        let mut command = cargo.command(&arguments);
         command.env("EBM_BENCH_OUT", &file);
         command.env("EBM_BENCH_THREADS", threads.to_string()).env("EBM_BENCH_DEVICE", &args.device);
         for (name, set) in [("EBM_BENCH_SMOKE", args.smoke), ("EBM_BENCH_RIVALS", args.rivals)] {

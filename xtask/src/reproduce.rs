@@ -155,8 +155,9 @@ fn build(project: &Project, chosen: &[&Preset], smoke: bool) -> Result<PathBuf> 
     let features: BTreeSet<&str> = chosen.iter().map(|preset| preset.experiment.feature.as_str()).collect();
     let features = features.into_iter().collect::<Vec<_>>().join(",");
     if smoke {
-        // The very crates that `test` builds, so that LibTorch's bindings are built once for both.
-        cargo.run(&["build", "--workspace", "--all-features", "--bin", "ebm-repro"])?;
+        // The very crates that `test` built, LibTorch's bindings among them. `--examples` makes cargo choose
+        // the dependencies' features as it does for tests.
+        cargo.run(&["build", "--workspace", "--all-features", "--bin", "ebm-repro", "--examples"])?;
     } else {
         cargo.run(&[
             "build",
