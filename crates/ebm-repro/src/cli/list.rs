@@ -49,7 +49,9 @@ pub fn dry_run(args: &Reproduce, jobs: &[Job], out: &mut dyn Write) -> anyhow::R
             writeln!(out, "{row}")?;
             continue;
         }
-        writeln!(out, "{name} ({} preset), each of {} seeds:", args.preset, args.seeds)?;
+        let seeds =
+            if args.seeds == 1 { "one seed".to_owned() } else { format!("each of {} seeds", args.seeds) };
+        writeln!(out, "{name} ({} preset), {seeds}:", args.preset)?;
         writeln!(out, "  parameters  {}", number(plan.parameters as f64))?;
         writeln!(out, "  MACs        {}", number(plan.macs as f64))?;
         writeln!(out, "  memory      {}", bytes(plan.memory_bytes))?;
