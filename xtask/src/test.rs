@@ -36,6 +36,8 @@ pub fn all(project: &Project) -> Result<()> {
 
 fn runner_arguments(nextest: bool, words: &[String]) -> Vec<&str> {
     let mut arguments = if nextest { vec!["nextest", "run", "--no-tests=pass"] } else { vec!["test"] };
+    // One failure does not hide the others.
+    arguments.push("--no-fail-fast");
     // `cargo test` on all targets leaves the doctests out, as nextest does: they have their own run.
     if !nextest {
         arguments.extend(["--lib", "--bins", "--tests", "--examples"]);
@@ -58,7 +60,7 @@ mod tests {
         let words = |list: &[&str]| list.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
         assert_eq!(
             runner_arguments(true, &[]),
-            ["nextest", "run", "--no-tests=pass", "--workspace", "--all-features"]
+            ["nextest", "run", "--no-tests=pass", "--no-fail-fast", "--workspace", "--all-features"]
         );
         let named = words(&["-p", "ebm-core", "philox"]);
         assert_eq!(
