@@ -204,9 +204,10 @@ fn list(presets: &[Preset]) -> String {
         } else {
             format!(" [data: {}]", experiment.data.join(", "))
         };
-        let paper =
-            if experiment.paper.is_empty() { String::new() } else { format!(" ({})", experiment.paper) };
-        text += &format!("{n:name$}  {kind:5}  {minutes:>8}  {}{paper}{data}\n", experiment.title);
+        text += &format!("{n:name$}  {kind:5}  {minutes:>8}  {}{data}\n", experiment.title);
+        if !experiment.paper.is_empty() {
+            text += &format!("{:name$}    {}\n", "", experiment.paper);
+        }
     }
     text
 }
@@ -260,13 +261,12 @@ mod tests {
     #[test]
     fn the_list_names_everything() {
         let text = list(&presets::tests::some());
-        assert_eq!(text.lines().count(), 3);
+        assert_eq!(text.lines().count(), 4);
         assert!(
-            text.contains(
-                "jem-fashion  cpu    20.5 min  JEM on clothes (arXiv:1912.03263) [data: fashion-mnist]"
-            ),
+            text.contains("jem-fashion  cpu    20.5 min  JEM on clothes [data: fashion-mnist]\n"),
             "{text}"
         );
+        assert!(text.contains("    arXiv:1912.03263\n"), "{text}");
     }
 
     #[test]
