@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::fmt::Debug;
-use std::ops::{Add, AddAssign, Div, Mul, Neg, Sub};
+use std::ops::{Add, AddAssign, Div, Mul, MulAssign, Neg, Sub};
 
 use crate::random::Stream;
 
@@ -25,6 +25,7 @@ pub trait Real:
     + Div<Output = Self>
     + Neg<Output = Self>
     + AddAssign
+    + MulAssign
     + 'static
 {
     /// Round an f64 to this type.

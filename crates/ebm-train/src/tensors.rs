@@ -23,7 +23,8 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
         file.sync_all()?;
         fs::rename(&temporary, path)?;
         // The rename itself is durable once the folder is synced.
-        path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        folder.map_or(Ok(()), |folder| File::open(folder)?.sync_all())
     };
     write().map_err(|e| {
         let _ = fs::remove_file(&temporary);

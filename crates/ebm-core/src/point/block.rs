@@ -26,7 +26,7 @@ impl<T: Real> Block<T> {
         if dim == 0 {
             return Err(Error::bad_value("dim", 0, "at least 1", ""));
         }
-        if data.is_empty() || data.len() % dim != 0 {
+        if data.is_empty() || !data.len().is_multiple_of(dim) {
             return Err(Error::shape("rows of a block", format!("a multiple of dim = {dim}"), data.len()));
         }
         if data.len() > dim * BLOCK_CHAINS {
@@ -74,6 +74,7 @@ impl<T: Real> Block<T> {
 
 /// One number per chain of a block, inline so that nothing is allocated in a step.
 #[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant, reason = "a box would be an allocation per operation")]
 pub enum BlockScalar {
     /// The same for all chains.
     Same(f64),
@@ -221,7 +222,7 @@ impl<T: Real> Point for Block<T> {
     fn scale_by(&mut self, a: &BlockScalar) -> Result<()> {
         for (i, row) in self.rows_mut().enumerate() {
             let a = T::of(a.of_chain(i));
-            row.iter_mut().for_each(|x| *x = *x * a);
+            row.iter_mut().for_each(|x| *x *= a);
         }
         Ok(())
     }

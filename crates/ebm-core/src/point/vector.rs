@@ -68,7 +68,7 @@ pub(super) fn dot<T: Real>(a: &[T], b: &[T]) -> f64 {
 #[inline(always)]
 pub(super) fn axpy<T: Real>(y: &mut [T], a: T, x: &[T]) {
     for (y, x) in y.iter_mut().zip(x) {
-        *y = *y + a * *x;
+        *y += a * *x;
     }
 }
 
@@ -91,7 +91,7 @@ pub(super) fn clip_norm<T: Real>(x: &mut [T], max: f64) {
     if norm > max {
         let factor = T::of(max / norm);
         for x in x {
-            *x = *x * factor;
+            *x *= factor;
         }
     }
 }
@@ -138,7 +138,7 @@ impl<T: Real> Point for Vec<T> {
     #[inline(always)]
     fn scale_by(&mut self, a: &f64) -> Result<()> {
         let a = T::of(*a);
-        self.iter_mut().for_each(|x| *x = *x * a);
+        self.iter_mut().for_each(|x| *x *= a);
         Ok(())
     }
     #[inline(always)]

@@ -162,7 +162,7 @@ impl Stream {
     /// Add `sigma` times a standard normal to each number.
     #[inline]
     pub fn add_normal<T: crate::Real>(&mut self, sigma: T, out: &mut [T]) {
-        T::for_normals(self, out, |x, z| *x = *x + sigma * z);
+        T::for_normals(self, out, |x, z| *x += sigma * z);
     }
 
     #[inline(always)]

@@ -4,7 +4,9 @@
 mod activation;
 mod conv;
 mod linear;
+mod mlp;
 
 pub use activation::Activation;
 pub use conv::{Conv2d, ConvSpec};
 pub use linear::{Linear, LinearSpec};
+pub use mlp::{Mlp, MlpConfig};

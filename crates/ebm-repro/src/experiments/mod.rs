@@ -2,6 +2,8 @@
 
 #[cfg(feature = "jem")]
 mod jem;
+#[cfg(feature = "toy")]
+mod toy;
 
 use crate::experiment::Experiment;
 
@@ -11,4 +13,6 @@ pub static ALL: &[&dyn Experiment] = &[
     &jem::DIGITS,
     #[cfg(feature = "jem")]
     &jem::FASHION,
+    #[cfg(feature = "toy")]
+    &toy::Toy2d,
 ];

@@ -9,7 +9,7 @@ mod schema;
 mod summary;
 
 pub use combine::combine;
-pub use files::{write_atomically, write_combined, write_run};
+pub use files::{write_combined, write_run};
 pub use html::render;
 pub(crate) use number::{duration, number};
 pub use schema::{Control, Event, GateResult, ReportFile, SCHEMA, Versions};

@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::experiment::Status;
-use crate::report::{ReportFile, write_atomically};
+use ebm_train::tensors::write_atomically;
+
+use crate::report::ReportFile;
 use crate::usage::{Usage, usage};
 
 /// What a run is: two runs with equal identities are the same run. Written as `config.json`.

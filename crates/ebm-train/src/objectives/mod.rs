@@ -66,3 +66,18 @@ pub trait Objective<M: ?Sized> {
         Ok(())
     }
 }
+
+impl<M: ?Sized, O: Objective<M> + ?Sized> Objective<M> for Box<O> {
+    fn loss(&mut self, model: &M, batch: &Batch, step: u64) -> Result<Loss> {
+        (**self).loss(model, batch, step)
+    }
+    fn diagnostics(&self, model: &M) -> Result<Vec<(&'static str, Tensor)>> {
+        (**self).diagnostics(model)
+    }
+    fn state(&self) -> Result<(Named, Value)> {
+        (**self).state()
+    }
+    fn restore(&mut self, tensors: &Named, state: &Value) -> Result<()> {
+        (**self).restore(tensors, state)
+    }
+}

@@ -81,15 +81,13 @@ fn parts(config: &Config, run: &Run) -> anyhow::Result<[Dataset; 3]> {
     }
     if let Some(folder) = run.preset().data_path() {
         let data = own_images(folder, config.model.n_classes)?;
-        let shown = data.shape().last().copied().unwrap_or(0);
-        let data = if shown == side { data } else { data.average_pool(side, side)? };
-        return Ok(data.split(sizes, 0)?);
+        return Ok(fit(data, side)?.split(sizes, 0)?);
     }
     match config.data.source.as_str() {
         "digits" if sizes == [1000, 300, 497] => Ok(digits_split()?),
         "digits" => Ok(digits()?.split(sizes, 0)?),
         "fashion-mnist" => {
-            let pooled = |data: Dataset| if side == 28 { Ok(data) } else { data.average_pool(side, side) };
+            let pooled = |data: Dataset| fit(data, side);
             let [n_train, n_validation, n_test] = sizes;
             let all = pooled(fashion_mnist(run.data_dir(), Part::Train)?)?;
             let [train, validation] = all.split([n_train, n_validation], 0)?;
@@ -98,6 +96,20 @@ fn parts(config: &Config, run: &Run) -> anyhow::Result<[Dataset; 3]> {
         }
         other => Err(usage(format!("data.source = {other}: must be digits or fashion-mnist"))),
     }
+}
+
+/// Pool pictures down to `side`, or put a black border around smaller ones.
+fn fit(data: Dataset, side: usize) -> anyhow::Result<Dataset> {
+    let shown = data.shape().last().copied().unwrap_or(0);
+    if shown >= side {
+        return Ok(if shown == side { data } else { data.average_pool(side, side)? });
+    }
+    let border = (side - shown) / 2;
+    let x = Array2::from_shape_fn((data.len(), side * side), |(i, at)| {
+        let (row, column) = ((at / side).wrapping_sub(border), (at % side).wrapping_sub(border));
+        if row < shown && column < shown { data.x()[[i, row * shown + column]] } else { 0.0 }
+    });
+    Ok(data.with_x(x, &[1, side, side])?)
 }
 
 /// Each pixel repeated until the picture is larger than `side`, then pooled down.
@@ -124,14 +136,13 @@ fn own_images(folder: &Path, n_classes: usize) -> anyhow::Result<Dataset> {
 /// Real images of another kind: Fashion-MNIST for digits, MNIST for fashion.
 fn other_images(config: &Config, run: &Run, n: usize) -> anyhow::Result<Vec<(&'static str, Array2<f32>)>> {
     let side = config.model.side;
-    let shaped = |data: Dataset| if data.shape()[1] == side { Ok(data) } else { data.average_pool(side, side) };
     Ok(match config.data.source.as_str() {
         "digits" if side == 8 => vec![("fashion", fashion_8x8()?.x().clone())],
         "fashion-mnist" if run.is_smoke() => vec![("mnist", enlarge(&digits()?, side)?.x().clone())],
         "fashion-mnist" => {
             let test = mnist(run.data_dir(), Part::Test)?;
             let [some] = test.split([n.min(test.len())], 0)?;
-            vec![("mnist", shaped(some)?.x().clone())]
+            vec![("mnist", fit(some, side)?.x().clone())]
         }
         _ => Vec::new(),
     })
