@@ -1,8 +1,8 @@
 //! The entry `sample`: sinks, progress, and every bad input as one clear error.
 
+use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::Arc;
 
 use ebm_core::analytic::Gaussian;
 use ebm_core::{Block, Host, Schedule};
@@ -67,7 +67,10 @@ fn bad_input_is_one_clear_error() {
     let say = |r: ebm_core::Result<ebm_samplers::Run>| r.unwrap_err().to_string();
     let c = config();
     assert!(say(sample(&Ula::new(0.1), &law, none, &c)).starts_with("chains = 0: must be at least 1"));
-    assert_eq!(say(sample(&Ula::new(-0.1), &law, start(), &c)), "step_size = -0.1: must be above 0 and finite");
+    assert_eq!(
+        say(sample(&Ula::new(-0.1), &law, start(), &c)),
+        "step_size = -0.1: must be above 0 and finite"
+    );
     assert!(say(sample(&Mala::new(f64::NAN), &law, start(), &c)).contains("step_size = NaN"));
     assert!(say(sample(&Hmc::new(0.1, 0), &law, start(), &c)).contains("n_leapfrogs = 0"));
     assert!(say(sample(&Hmc::new(0.1, 3).jitter(1.0), &law, start(), &c)).contains("jitter = 1"));

@@ -5,7 +5,9 @@ use ebm_core::analytic::{Exact, Gaussian, Rosenbrock};
 use ebm_core::random::{Purpose, Stream};
 use ebm_core::{Block, GradEnergy, Point};
 use ebm_metrics::chains::mcse_mean;
-use ebm_samplers::{Baoab, BaoabWork, Hmc, Kernel, Mala, Observer, Run, SampleConfig, State, Ula, sample, sample_host};
+use ebm_samplers::{
+    Baoab, BaoabWork, Hmc, Kernel, Mala, Observer, Run, SampleConfig, State, Ula, sample, sample_host,
+};
 use ndarray::{Array2, ArrayView3};
 
 fn config(n_draws: usize) -> SampleConfig {
@@ -50,7 +52,8 @@ fn rows(n: usize) -> Vec<f64> {
 fn hmc_and_mala_are_exact_on_vectors_and_blocks() {
     let (law, x) = (target(), rows(64));
     let vectors = || x.chunks(3).map(<[f64]>::to_vec).collect::<Vec<_>>();
-    let floats = || vectors().iter().map(|v| v.iter().map(|x| *x as f32).collect()).collect::<Vec<Vec<f32>>>();
+    let floats =
+        || vectors().iter().map(|v| v.iter().map(|x| *x as f32).collect()).collect::<Vec<Vec<f32>>>();
     let blocks = || Block::from_rows(3, &x).unwrap();
     let hmc = Hmc::new(0.4, 6);
     let mala = Mala::new(0.55);
@@ -96,7 +99,12 @@ fn ula_has_its_known_bias() {
         assert_mean(run.draws.array(), |x| 4.0 * x[0] * x[0], 2.0 / (2.0 - h), "ULA's variance, half noise");
         // An absolute noise s: variance s^2 / (1 - (1 - h)^2).
         let run = sample(&Ula::new(h).noise_std(0.3), &law, vec![vec![0.0f64]; 64], &config(4000)).unwrap();
-        assert_mean(run.draws.array(), |x| x[0] * x[0] / 0.09, 1.0 / (h * (2.0 - h)), "ULA's variance, noise_std");
+        assert_mean(
+            run.draws.array(),
+            |x| x[0] * x[0] / 0.09,
+            1.0 / (h * (2.0 - h)),
+            "ULA's variance, noise_std",
+        );
     }
 }
 
@@ -125,7 +133,12 @@ fn baoab_has_its_known_bias() {
         let starts = vec![vec![0.0f64]; 64];
         let out = sample_host(&kernel, &law, starts, 4500, 1, |_| Momentum { sums: Vec::new() }).unwrap();
         let values = Array2::from_shape_fn((64, 4000), |(c, d)| out[c].1.sums[d]);
-        assert_mean(values.insert_axis(ndarray::Axis(2)).view(), |p| p[0], 1.0 - h * h / 4.0, "BAOAB's momentum");
+        assert_mean(
+            values.insert_axis(ndarray::Axis(2)).view(),
+            |p| p[0],
+            1.0 - h * h / 4.0,
+            "BAOAB's momentum",
+        );
     }
 }
 

@@ -16,7 +16,8 @@ fn main() -> Result<()> {
     let energy = banana.plus(wall).tempered(0.5);
 
     let starts = vec![vec![1.0, 1.0]; 8];
-    let config = SampleConfig { n_draws: 2000, burn_in: 1000, target_accept: Some(0.9), ..Default::default() };
+    let config =
+        SampleConfig { n_draws: 2000, burn_in: 1000, target_accept: Some(0.9), ..Default::default() };
     let run = sample(&Hmc::new(0.05, 20), &energy, starts, &config)?;
 
     let summary = ebm::metrics::chains::summary(run.draws.array())?;

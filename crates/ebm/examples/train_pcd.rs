@@ -4,7 +4,10 @@
 
 use std::sync::{Arc, atomic::AtomicBool};
 
-use ebm::datasets::{BatchConfig, toys::{EightGaussians, Toy}};
+use ebm::datasets::{
+    BatchConfig,
+    toys::{EightGaussians, Toy},
+};
 use ebm::prelude::*;
 use ebm::train::optim::{AdamWConfig, OptimizerConfig};
 use ebm::train::{DatasetSource, objectives::PersistentContrastiveDivergence};
@@ -21,14 +24,20 @@ impl TrainObserver for Progress {
 }
 
 fn main() -> Result<()> {
-    let data = EightGaussians::default().dataset("eight Gaussians", 4096, &mut Stream::new(0, Purpose::Synthetic, 0))?;
+    let data = EightGaussians::default().dataset(
+        "eight Gaussians",
+        4096,
+        &mut Stream::new(0, Purpose::Synthetic, 0),
+    )?;
 
     // Your network: any tch module `[n, 2] -> [n, 1]`, with parameters that start from the seed.
     let mut params = Params::new(0, Device::Cpu);
     let widths = [2, 64, 64, 1];
     let mut layers = Vec::new();
     for (i, pair) in widths.windows(2).enumerate() {
-        layers.push(ebm::models::nn::LinearSpec { inputs: pair[0], outputs: pair[1] }.build(params.root().sub(i))?);
+        layers.push(
+            ebm::models::nn::LinearSpec { inputs: pair[0], outputs: pair[1] }.build(params.root().sub(i))?,
+        );
     }
     let net = nn::func(move |x| {
         let h = layers[0].forward(x).and_then(|h| layers[1].forward(&h.silu()));
@@ -56,8 +65,12 @@ fn main() -> Result<()> {
     let outcome = trainer.run(&mut source, &mut Progress, &AtomicBool::new(false))?;
 
     let starts = Tensor::zeros([500, 2], (tch::Kind::Float, Device::Cpu));
-    let run = sample(&kernel, &energy, starts, &SampleConfig { n_draws: 1, burn_in: 500, ..Default::default() })?;
+    let run =
+        sample(&kernel, &energy, starts, &SampleConfig { n_draws: 1, burn_in: 500, ..Default::default() })?;
     let radius = run.draws.array().rows().into_iter().map(|x| x[0].hypot(x[1])).sum::<f64>() / 500.0;
-    println!("{outcome:?}; mean radius of samples {radius:.2} (data: {:.2})", EightGaussians::default().radius);
+    println!(
+        "{outcome:?}; mean radius of samples {radius:.2} (data: {:.2})",
+        EightGaussians::default().radius
+    );
     Ok(())
 }

@@ -146,7 +146,7 @@ impl Scalar for TensorScalar {
             Same(v) => Ok(vec![*v; n_chains]),
             Each(v) => {
                 let v = v.f_to_kind(Kind::Double)?.f_expand([n_chains as i64], false)?;
-                Ok(Vec::try_from(&v.f_contiguous()?)?)
+                Ok(Vec::try_from(&v.f_contiguous()?)?) // host read: asked for, at the end of a run
             }
         }
     }

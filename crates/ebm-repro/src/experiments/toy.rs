@@ -204,7 +204,8 @@ impl Experiment for Toy2d {
         }
         run.report.heading("Training");
         for law in &config.data.laws {
-            let series: Vec<Series> = curves.iter().filter(|(l, _)| l == law).map(|(_, s)| s.clone()).collect();
+            let series: Vec<Series> =
+                curves.iter().filter(|(l, _)| l == law).map(|(_, s)| s.clone()).collect();
             let svg = lines(&Axes::new("step", "loss"), &series)?;
             run.report.figure_svg(&format!("{law}-loss"), &format!("Losses, {law}"), "", svg);
         }
@@ -249,9 +250,8 @@ fn train(config: &Config, objective: &str, data: &Arc<Dataset>, run: &mut Run) -
 
 /// The model's law on the grid `[x, y]`, summing to one over it.
 fn density(model: &Mlp, grid: &Grid2d, run: &Run) -> anyhow::Result<Array2<f64>> {
-    let centres: Vec<f32> = (0..CELLS * CELLS)
-        .flat_map(|at| grid.centre([at / CELLS, at % CELLS]).map(|v| v as f32))
-        .collect();
+    let centres: Vec<f32> =
+        (0..CELLS * CELLS).flat_map(|at| grid.centre([at / CELLS, at % CELLS]).map(|v| v as f32)).collect();
     let x = Tensor::f_from_slice(&centres)?.f_view([-1, 2])?.f_to_device(run.device())?;
     let log = tch::no_grad(|| model.energy_graph(&x))?.f_neg()?.f_to_kind(Kind::Double)?;
     let masses = log.f_softmax(0, Kind::Double)?;
@@ -259,7 +259,13 @@ fn density(model: &Mlp, grid: &Grid2d, run: &Run) -> anyhow::Result<Array2<f64>>
 }
 
 /// A density `[x, y]` as a picture.
-fn picture(run: &mut Run, id: &str, title: &str, cells: &Array2<f64>, points: &[(f64, f64)]) -> anyhow::Result<()> {
+fn picture(
+    run: &mut Run,
+    id: &str,
+    title: &str,
+    cells: &Array2<f64>,
+    points: &[(f64, f64)],
+) -> anyhow::Result<()> {
     let rows = cells.t().as_standard_layout().iter().copied().collect::<Vec<_>>();
     let span = -WINDOW..WINDOW;
     let map = HeatMap { n_x: CELLS, n_y: CELLS, x: span.clone(), y: span, values: &rows, scale: None };

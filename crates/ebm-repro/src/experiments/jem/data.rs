@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use ebm_core::random::{Purpose, Stream};
 use ebm_core::torch::TensorRng;
-use ebm_datasets::{Dataset, Part, digits, digits_split, fashion_8x8, fashion_mnist, images_from_idx, mnist, outliers};
+use ebm_datasets::{
+    Dataset, Part, digits, digits_split, fashion_8x8, fashion_mnist, images_from_idx, mnist, outliers,
+};
 use ebm_train::data::tensor_of;
 use ndarray::Array2;
 use tch::{Device, Kind, Tensor};
@@ -33,7 +35,10 @@ impl Data {
         if side != config.model.side || train.n_classes() != config.model.n_classes {
             return Err(usage(format!(
                 "the images are {side} x {side} with {} classes, the model takes {} x {} with {}: set model.side and model.n_classes",
-                train.n_classes(), config.model.side, config.model.side, config.model.n_classes
+                train.n_classes(),
+                config.model.side,
+                config.model.side,
+                config.model.n_classes
             )));
         }
         let judged = if config.eval.part == "validation" { validation.clone() } else { test };
@@ -55,7 +60,13 @@ impl Data {
     }
 
     /// Rows as images on the device, with JEM's input noise: it is part of the model at scoring time too.
-    pub fn noisy(&self, x: &Array2<f32>, noise_std: f32, seed: u64, device: Device) -> anyhow::Result<Tensor> {
+    pub fn noisy(
+        &self,
+        x: &Array2<f32>,
+        noise_std: f32,
+        seed: u64,
+        device: Device,
+    ) -> anyhow::Result<Tensor> {
         let clean = self.images(x, device)?;
         let mut rng = TensorRng::new(seed, Purpose::Evaluation);
         let noise = rng.normal(&clean.size(), f64::from(noise_std), Kind::Float, device)?;

@@ -1,8 +1,8 @@
 //! What is measured of JEM and its twin: accuracy, calibration, outlier scores, and the law of the samples.
 
 use ebm_metrics::classification::{
-    accuracy_interval, auroc_difference, auroc_interval, calibration, calibration_error_interval, confidences,
-    correctness,
+    accuracy_interval, auroc_difference, auroc_interval, calibration, calibration_error_interval,
+    confidences, correctness,
 };
 use ebm_metrics::samples::{Pca, frechet_distance, nearest_neighbours};
 use ebm_metrics::{Bootstrap, bootstrap, paired_difference};
@@ -93,16 +93,23 @@ impl SampleSpace {
 
     /// FD(samples, judged) / FD(noise, judged), with plus and minus 1.96 bootstrap standard errors over the samples.
     /// (Resampled distances are biased up, so their percentiles would not contain the value.)
-    fn ratio(&self, samples: &Array2<f64>, config: &Config, seed: u64) -> anyhow::Result<(f64, (f64, f64), f64)> {
+    fn ratio(
+        &self,
+        samples: &Array2<f64>,
+        config: &Config,
+        seed: u64,
+    ) -> anyhow::Result<(f64, (f64, f64), f64)> {
         let x = self.pca.transform(samples.view())?;
         let noise = frechet_distance(self.noise.view(), self.judged.view())?;
         let distance = frechet_distance(x.view(), self.judged.view())?;
         let n = x.nrows();
         let resamples = bootstrap(n, config.eval.n_resamples.min(200), seed, |indices| {
-            frechet_distance(x.select(Axis(0), indices).view(), self.judged.view()).unwrap_or(f64::NAN) / noise
+            frechet_distance(x.select(Axis(0), indices).view(), self.judged.view()).unwrap_or(f64::NAN)
+                / noise
         })?;
         let mean = resamples.iter().sum::<f64>() / resamples.len() as f64;
-        let variance = resamples.iter().map(|r| (r - mean).powi(2)).sum::<f64>() / (resamples.len() - 1).max(1) as f64;
+        let variance =
+            resamples.iter().map(|r| (r - mean).powi(2)).sum::<f64>() / (resamples.len() - 1).max(1) as f64;
         let (ratio, half) = (distance / noise, 1.96 * variance.sqrt());
         Ok((ratio, (ratio - half, ratio + half), distance))
     }
@@ -165,7 +172,11 @@ pub fn evaluate(
         if run.report.has_gate(&metric) {
             // What the plain classifier already solves is shown, not judged.
             if twin_area.value < 0.95 {
-                run.report.judge(&metric, gain.interval.low, Some((gain.interval.low, gain.interval.high)))?;
+                run.report.judge(
+                    &metric,
+                    gain.interval.low,
+                    Some((gain.interval.low, gain.interval.high)),
+                )?;
             }
         }
         energies.push(((*name).to_owned(), out.score.iter().map(|s| -s).collect()));
@@ -188,7 +199,8 @@ pub fn evaluate(
     let floor = frechet_distance(space.pca.transform(train.view())?.view(), space.judged.view())?;
     let near = nearest_neighbours(rows(&samples)?.view(), train.view())?;
     let near_judged = nearest_neighbours(data.judged.x().mapv(f64::from).view(), train.view())?;
-    let mean = |v: &[ebm_metrics::samples::Neighbour]| v.iter().map(|n| n.distance).sum::<f64>() / v.len() as f64;
+    let mean =
+        |v: &[ebm_metrics::samples::Neighbour]| v.iter().map(|n| n.distance).sum::<f64>() / v.len() as f64;
     for (name, value) in [
         ("fd_buffer", distance),
         ("fd_ratio", ratio),
@@ -216,7 +228,11 @@ pub fn evaluate(
         run.report.judge("rollbacks", run.report.n_events("rollback") as f64, None)?;
     }
 
-    run.report.table("JEM beside its twin (95% intervals)", &["", "JEM", "cross-entropy twin", "difference"], table);
+    run.report.table(
+        "JEM beside its twin (95% intervals)",
+        &["", "JEM", "cross-entropy twin", "difference"],
+        table,
+    );
     let diagrams = [
         ("JEM", calibration(&confidence, &correct, 20)?),
         ("cross-entropy twin", calibration(&twin_confidence, &twin_correct, 20)?),

@@ -112,28 +112,52 @@ pub fn draw(
     run.report.heading("Samples");
     let real = by_class(jem, &data.images(data.judged.x(), device)?, classes)?;
     let caption = "Chains of the replay buffer at the end of training, one row per class: those the network is surest of.";
-    run.report.image_png("samples", "Samples of JEM", caption, grid(&by_class(jem, samples, classes)?, PER_CLASS)?);
+    run.report.image_png(
+        "samples",
+        "Samples of JEM",
+        caption,
+        grid(&by_class(jem, samples, classes)?, PER_CLASS)?,
+    );
     let caption = "Real images chosen in the same way.";
     run.report.image_png("data", "Data", caption, grid(&real, PER_CLASS)?);
-    let caption = "The same sampler on the network trained by cross-entropy alone: its energy was never pinned down.";
-    run.report.image_png("twin-samples", "Samples of the twin", caption, grid(&by_class(jem, twin_samples, classes)?, PER_CLASS)?);
+    let caption =
+        "The same sampler on the network trained by cross-entropy alone: its energy was never pinned down.";
+    run.report.image_png(
+        "twin-samples",
+        "Samples of the twin",
+        caption,
+        grid(&by_class(jem, twin_samples, classes)?, PER_CLASS)?,
+    );
     let (shots, times) = chains_over_time(config, jem, run)?;
     let caption = format!("Ten chains from noise, one row each, after {times:?} Langevin steps.");
     run.report.image_png("chains", "Chains over time", &caption, grid(&shots, times.len())?);
 
     run.report.heading("Energies");
-    let energies = |x: &Tensor| -> anyhow::Result<Vec<f64>> { Ok(score(jem, x)?.score.iter().map(|s| -s).collect()) };
+    let energies =
+        |x: &Tensor| -> anyhow::Result<Vec<f64>> { Ok(score(jem, x)?.score.iter().map(|s| -s).collect()) };
     let train = energies(&data.noisy(data.train.x(), config.data.noise_std, run.seed(), device)?)?;
     let test: Vec<f64> = judged.score.iter().map(|s| -s).collect();
     let buffer = energies(samples)?;
-    let mut series: Vec<(&str, &[f64])> = vec![("train", &train), (&config.eval.part, &test), ("buffer", &buffer)];
+    let mut series: Vec<(&str, &[f64])> =
+        vec![("train", &train), (&config.eval.part, &test), ("buffer", &buffer)];
     series.extend(outliers.iter().map(|(name, e)| (name.as_str(), e.as_slice())));
     let svg = histograms(&Axes::new("E(x) = -log-sum-exp of the logits", ""), &series, 60)?;
-    run.report.figure_svg("energies", "Energies", "Low energy is likely. Outliers should lie to the right.", svg);
+    run.report.figure_svg(
+        "energies",
+        "Energies",
+        "Low energy is likely. Outliers should lie to the right.",
+        svg,
+    );
 
     run.report.heading("Classifier");
-    let diagrams: Vec<(&str, &[_])> = calibrations.iter().map(|(name, c)| (*name, c.bins.as_slice())).collect();
-    run.report.figure_svg("reliability", "Reliability", "How often each is right against how sure it is.", reliability(&diagrams)?);
+    let diagrams: Vec<(&str, &[_])> =
+        calibrations.iter().map(|(name, c)| (*name, c.bins.as_slice())).collect();
+    run.report.figure_svg(
+        "reliability",
+        "Reliability",
+        "How often each is right against how sure it is.",
+        reliability(&diagrams)?,
+    );
 
     run.report.heading("Training");
     for (id, title, axis, names) in [

@@ -59,7 +59,9 @@ impl Experiment for Jem {
         let twin = match train::twin(&config, &data, run)? {
             (trained, Outcome::Complete) => trained,
             (_, Outcome::Interrupted) => return Ok(Status::Interrupted),
-            (_, Outcome::Diverged) => anyhow::bail!("the cross-entropy twin diverged: lower its learning rate"),
+            (_, Outcome::Diverged) => {
+                anyhow::bail!("the cross-entropy twin diverged: lower its learning rate")
+            }
         };
         evaluate::evaluate(&config, &data, &jem.net, objective_buffer(&objective, &data), &twin.net, run)
     }

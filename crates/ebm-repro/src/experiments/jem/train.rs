@@ -34,7 +34,11 @@ impl TrainObserver for Watcher {
 }
 
 /// Train JEM, or load it when `--weights` was given (then there is no buffer).
-pub fn jem(config: &Config, data: &Data, run: &mut Run) -> anyhow::Result<(Trained, Option<JemObjective>, Outcome)> {
+pub fn jem(
+    config: &Config,
+    data: &Data,
+    run: &mut Run,
+) -> anyhow::Result<(Trained, Option<JemObjective>, Outcome)> {
     let mut params = Params::new(run.seed(), run.device());
     let net = JemNet::new(&config.model, &mut params)?;
     if let Some(path) = run.weights() {
@@ -57,7 +61,12 @@ pub fn twin(config: &Config, data: &Data, run: &mut Run) -> anyhow::Result<(Trai
     Ok((Trained { params, net }, outcome))
 }
 
-fn objective(config: &Config, weights: JemWeights, capacity: usize, run: &Run) -> anyhow::Result<JemObjective> {
+fn objective(
+    config: &Config,
+    weights: JemWeights,
+    capacity: usize,
+    run: &Run,
+) -> anyhow::Result<JemObjective> {
     let size = [config.model.channels, config.model.side, config.model.side].map(|n| n as i64);
     let buffer = ReplayBuffer::new(config.buffer(capacity), &size, run.seed(), run.device())?;
     let (n_steps, l2) = (config.sampler.n_steps, config.objective.energy_l2);
@@ -80,8 +89,8 @@ fn train(
     let folder = if is_jem { folder } else { folder.join(label) };
     let checkpoints = Checkpoints::new(folder, config.trainer.keep_last)?;
     let n_steps = trainer_config.n_steps;
-    let mut trainer =
-        Trainer::new(trainer_config, &config.identity, run.seed(), net, params, objective)?.with_checkpoints(checkpoints);
+    let mut trainer = Trainer::new(trainer_config, &config.identity, run.seed(), net, params, objective)?
+        .with_checkpoints(checkpoints);
     let first = if run.resume() { trainer.resume()? } else { 0 };
     // The twin is a control: its curve is not part of the run's log.
     let loggers = if is_jem { run.open_loggers((first > 0).then_some(first))? } else { Loggers::default() };
