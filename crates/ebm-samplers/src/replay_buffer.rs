@@ -171,7 +171,7 @@ mod tests {
     #[test]
     fn the_share_started_anew_is_the_probability() {
         let mut buffer = buffer(0.05);
-        buffer.points.fill_(7.0);
+        let _ = buffer.points.fill_(7.0);
         let mut anew = 0;
         for _ in 0..100 {
             let x = values(&buffer.draw(100).unwrap().x);

@@ -193,7 +193,7 @@ impl<X: Point, W, I> Observer<X, W, I> for Ticker {
     #[inline(always)]
     fn after_step(&mut self, state: &mut State<X, W>, _info: &I) -> Result<()> {
         let Some(Progress(tell)) = &self.progress else { return Ok(()) };
-        if state.step % self.every == 0 {
+        if state.step.is_multiple_of(self.every) {
             let done = self.done.fetch_add(self.every, Ordering::Relaxed) + self.every;
             if !tell(done, self.total) {
                 return Err(Error::stopped());
@@ -270,7 +270,7 @@ impl<D> Keeper<D> {
     }
 
     fn is_due(&self, step: u64) -> bool {
-        step > self.burn_in && (step - self.burn_in) % self.thin == 0
+        step > self.burn_in && (step - self.burn_in).is_multiple_of(self.thin)
     }
 }
 

@@ -1,5 +1,7 @@
 //! The entry `sample`: sinks, progress, and every bad input as one clear error.
 
+#![allow(clippy::unwrap_used)]
+
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,6 +1,8 @@
 //! Each kernel against what is known exactly: MALA and HMC within 4 Monte-Carlo standard errors, ULA and BAOAB at
 //! their known bias, on every kind of point.
 
+#![allow(clippy::unwrap_used)]
+
 use ebm_core::analytic::{Exact, Gaussian, Rosenbrock};
 use ebm_core::random::{Purpose, Stream};
 use ebm_core::{Block, GradEnergy, Point};

@@ -1,5 +1,6 @@
 //! The same kernels on tensors: exact moments, adaptation per chain, draws copied out in order.
 #![cfg(feature = "torch")]
+#![allow(clippy::unwrap_used)]
 
 use ebm_core::Host;
 use ebm_core::analytic::{Exact, Gaussian};

@@ -232,7 +232,7 @@ impl<'a, M: ?Sized, O: Objective<M>> Trainer<'a, M, O> {
             self.step += 1;
 
             let last = self.step == self.config.n_steps;
-            let due = |every: u64| self.step % every == 0 || last;
+            let due = |every: u64| self.step.is_multiple_of(every) || last;
             let (log, checkpoint) = (due(self.config.log_every), due(self.config.checkpoint_every));
             // A checkpoint must be good: look before saving one.
             if due(self.config.limits.check_every) || checkpoint {

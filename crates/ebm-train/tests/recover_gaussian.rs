@@ -1,5 +1,7 @@
 //! Each objective recovers the parameters of a Gaussian, whose optimum is known in closed form.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use std::sync::atomic::AtomicBool;

@@ -1,5 +1,7 @@
 //! A run that was stopped and resumed ends at the same bits; a diverging one rolls back and says so.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use std::path::Path;

@@ -94,12 +94,12 @@ impl JemConfig {
                 }
             }
             Architecture::WideResnet { depth, widen } => {
-                if *depth < 10 || (depth - 4) % 6 != 0 || *widen == 0 {
+                if *depth < 10 || !(depth - 4).is_multiple_of(6) || *widen == 0 {
                     let found = format!("depth {depth}, widen {widen}");
                     let limit = "depth 6 k + 4 with k at least 1, widen at least 1";
                     return Err(Error::bad_value("model.architecture", found, limit, ""));
                 }
-                if self.side % 32 != 0 {
+                if !self.side.is_multiple_of(32) {
                     let limit = "a multiple of 32 (the last map is pooled over 8x8)";
                     return Err(Error::bad_value("model.side", self.side, limit, ""));
                 }

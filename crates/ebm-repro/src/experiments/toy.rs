@@ -183,7 +183,7 @@ impl Experiment for Toy2d {
             let points: Vec<(f64, f64)> =
                 data.x().rows().into_iter().take(600).map(|r| (f64::from(r[0]), f64::from(r[1]))).collect();
             run.report.heading(&law.replace('_', " "));
-            let counts = grid.histogram(data.x().mapv(f64::from).view())?.counts.mapv(|c| c as f64);
+            let counts = grid.histogram(data.x().mapv(f64::from).view())?.counts;
             picture(run, &format!("{law}-data"), "data", &counts, &points)?;
             for objective in OBJECTIVES {
                 let (energy, losses, outcome) = train(&config, objective, &data, run)?;

@@ -31,7 +31,7 @@ pub fn write_run(
         write_atomically(&plots.join(name), bytes)?;
     }
     write_atomically(&folder.join("report.html"), html::render(report, items, info, &[]).as_bytes())?;
-    write_atomically(&folder.join("report.json"), report.to_json().as_bytes())
+    Ok(write_atomically(&folder.join("report.json"), report.to_json().as_bytes())?)
 }
 
 /// Writes `report.html` and `report.json` over several seeds.
@@ -45,5 +45,5 @@ pub fn write_combined(
     info: &ExperimentInfo,
 ) -> anyhow::Result<()> {
     write_atomically(&folder.join("report.html"), html::render(report, &[], info, runs).as_bytes())?;
-    write_atomically(&folder.join("report.json"), report.to_json().as_bytes())
+    Ok(write_atomically(&folder.join("report.json"), report.to_json().as_bytes())?)
 }
