@@ -113,7 +113,7 @@ impl Experiment for Toy {
             logs.scalars(step, &[("loss", 1.0 / step as f64)])?;
             progress.update(step, 1.0 / step as f64);
             fs::create_dir_all(run.checkpoints_dir())?;
-            ebm_repro::report::write_atomically(&checkpoint, step.to_string().as_bytes())?;
+            ebm_train::tensors::write_atomically(&checkpoint, step.to_string().as_bytes())?;
             if model.ending == "interrupted" && step == 2 && !run.resume() {
                 run.stop_flag().store(true, Ordering::Relaxed);
             }
