@@ -22,3 +22,7 @@ pub use preset::Preset;
 pub use report::Report;
 pub use run::Run;
 pub use usage::{Usage, is_stopped, is_usage, usage};
+
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/extending.md")]
+struct Extending;

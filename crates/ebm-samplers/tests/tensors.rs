@@ -36,8 +36,12 @@ fn kernels_are_exact_or_biased_as_known() {
         assert_variance(run.draws.array(), 1, mean[1], covariance[3]);
         assert_eq!(run.n_diverged.iter().sum::<u64>(), 0);
     }
-    let acceptance = hmc.acceptance.iter().sum::<f64>() / 256.0;
-    assert!((acceptance - 0.8).abs() < 0.05, "{acceptance}");
+    // A short adaptation ends a little above its target (the averaged step is the smaller one); without any, the
+    // step of 0.2 is accepted nearly always.
+    let mean_of = |a: &[f64]| a.iter().sum::<f64>() / a.len() as f64;
+    let fixed = sample(&Hmc::new(0.2, 5), &law, start(64, 2), &config).unwrap();
+    assert!(mean_of(&fixed.acceptance) > 0.98);
+    assert!((0.75..0.95).contains(&mean_of(&hmc.acceptance)), "{}", mean_of(&hmc.acceptance));
     assert!(hmc.step_size.iter().any(|h| (h - hmc.step_size[0]).abs() > 1e-3), "one step size per chain");
     let standard = Gaussian::standard(1).unwrap();
     let ula = sample(&Ula::new(0.5), &standard, start(512, 1), &config).unwrap();

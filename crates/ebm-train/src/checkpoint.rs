@@ -167,10 +167,11 @@ impl Checkpoints {
         self.folder.join(format!("step-{step}.{extension}"))
     }
 
-    /// The steps of which there is a manifest, newest first.
-    fn steps(&self) -> Result<Vec<u64>> {
+    /// The steps of which there is a file with this ending, newest first.
+    fn steps(&self, extension: &str) -> Result<Vec<u64>> {
         let entries = fs::read_dir(&self.folder).map_err(|e| Error::io(&self.folder, e))?;
-        let step_of = |name: &str| name.strip_prefix("step-")?.strip_suffix(".json")?.parse().ok();
+        let step_of =
+            |name: &str| name.strip_prefix("step-")?.strip_suffix(extension)?.strip_suffix('.')?.parse().ok();
         let mut steps: Vec<u64> =
             entries.flatten().filter_map(|e| step_of(&e.file_name().to_string_lossy())).collect();
         steps.sort_unstable_by(|a, b| b.cmp(a));
@@ -188,11 +189,16 @@ impl Checkpoints {
         tensors::write_atomically(&self.path(step, "safetensors"), &bytes)?;
         let text = serde_json::to_vec_pretty(&snapshot.manifest).map_err(Error::user)?;
         tensors::write_atomically(&self.path(step, "json"), &text)?;
-        for old in self.steps()?.into_iter().skip(self.keep_last) {
-            for extension in ["json", "safetensors"] {
-                let path = self.path(old, extension);
-                fs::remove_file(&path).map_err(|e| Error::io(&path, e))?;
-            }
+        // The manifest goes first: without it a checkpoint is absent. Then every tensor file without a manifest,
+        // among them what a kill left behind.
+        for old in self.steps("json")?.into_iter().skip(self.keep_last) {
+            let path = self.path(old, "json");
+            fs::remove_file(&path).map_err(|e| Error::io(&path, e))?;
+        }
+        let kept = self.steps("json")?;
+        for orphan in self.steps("safetensors")?.into_iter().filter(|step| !kept.contains(step)) {
+            let path = self.path(orphan, "safetensors");
+            fs::remove_file(&path).map_err(|e| Error::io(&path, e))?;
         }
         Ok(())
     }
@@ -214,7 +220,7 @@ impl Checkpoints {
     /// There are checkpoints and none can be read: names each with its reason.
     pub fn latest(&self) -> Result<Option<Snapshot>> {
         let mut problems = Vec::new();
-        for step in self.steps()? {
+        for step in self.steps("json")? {
             match self.load(step) {
                 Ok(snapshot) => {
                     for problem in problems {
@@ -268,7 +274,8 @@ mod tests {
         for step in [5, 10, 100] {
             save(&checkpoints, step);
         }
-        assert_eq!(checkpoints.steps().unwrap(), [100, 10]);
+        assert_eq!(checkpoints.steps("json").unwrap(), [100, 10]);
+        assert_eq!(checkpoints.steps("safetensors").unwrap(), [100, 10]);
         assert_eq!(checkpoints.latest().unwrap().unwrap().manifest.step, 100);
         // A truncated tensor file, then a manifest of rubbish: each time the one before is taken.
         let path = checkpoints.path(100, "safetensors");

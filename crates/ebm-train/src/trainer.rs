@@ -221,7 +221,10 @@ impl<'a, M: ?Sized, O: Objective<M>> Trainer<'a, M, O> {
         }
         while self.step < self.config.n_steps {
             if stop.load(Ordering::Relaxed) {
-                self.save()?;
+                // Only a good state is worth saving; after a bad one the checkpoint before it is resumed from.
+                if self.watch.peek(&self.config.limits)? {
+                    self.save()?;
+                }
                 return Ok(Outcome::Interrupted);
             }
             let batch = source.batch(self.step)?;
@@ -238,6 +241,8 @@ impl<'a, M: ?Sized, O: Objective<M>> Trainer<'a, M, O> {
             if due(self.config.limits.check_every) || checkpoint {
                 match self.watch.check(&self.config.limits)? {
                     Verdict::Fine if checkpoint => self.save()?,
+                    // The end is saved even when it looks odd: there is no later check to wait for.
+                    Verdict::Suspicious if last => self.save()?,
                     Verdict::Fine | Verdict::Suspicious => {}
                     Verdict::Diverged(why) => {
                         if !self.roll_back(&why, observer)? {
@@ -319,6 +324,8 @@ impl<'a, M: ?Sized, O: Objective<M>> Trainer<'a, M, O> {
             None => self.last_good.take(),
         };
         let snapshot = snapshot.ok_or_else(|| Error::user("there is no checkpoint to roll back to"))?;
+        let here = Environment::current(self.params.device());
+        snapshot.manifest.check_belongs(&self.config_sha256, self.seed, &here)?;
         self.restore(&snapshot)
     }
 

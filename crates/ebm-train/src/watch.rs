@@ -87,6 +87,12 @@ impl Watch {
         Ok(())
     }
 
+    /// Whether everything recorded since the last check is within the limits; forgets nothing.
+    pub fn peek(&self, limits: &Limits) -> Result<bool> {
+        let mut copy = Self { worst: self.worst.as_ref().map(Tensor::shallow_clone), bad_checks: 0 };
+        Ok(copy.check(limits)? == Verdict::Fine)
+    }
+
     /// Read what was recorded since the last check.
     pub fn check(&mut self, limits: &Limits) -> Result<Verdict> {
         let Some(worst) = self.worst.take() else { return Ok(Verdict::Fine) };

@@ -57,7 +57,3 @@ pub mod prelude {
         Batch, BatchSource, Checkpoints, Limits, Objective, Outcome, TrainObserver, Trainer, TrainerConfig,
     };
 }
-
-#[cfg(doctest)]
-#[doc = include_str!("../../../docs/extending.md")]
-struct Extending;

@@ -76,6 +76,11 @@ impl LogSink for JsonlWriter {
         let line = format!("{{\"step\":{step},\"wall_s\":{wall_s}{comma}{}\n", &rest[1..]);
         self.file.write_all(line.as_bytes()).map_err(|e| Error::io(&self.path, e))
     }
+
+    fn rewind(&mut self, step: u64) -> Result<()> {
+        *self = Self::resume(&self.path.clone(), step)?;
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -101,6 +106,20 @@ mod tests {
         assert!(rows[0]["a \"quoted\" name"].is_null());
         assert!(rows[1]["wall_s"].is_number());
         assert!(text.starts_with("{\"step\":3,\"wall_s\":"));
+    }
+
+    #[test]
+    fn a_roll_back_forgets_the_rows_after_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("metrics.jsonl");
+        let mut writer = JsonlWriter::create(&path).unwrap();
+        for step in [10, 20, 30] {
+            writer.scalars(step, &[("loss", 1.0)]).unwrap();
+        }
+        writer.rewind(20).unwrap();
+        writer.scalars(30, &[("loss", 2.0)]).unwrap();
+        assert_eq!(steps(&path), [10, 20, 30]);
+        assert!(fs::read_to_string(&path).unwrap().ends_with("\"loss\":2.0}\n"));
     }
 
     #[test]

@@ -41,6 +41,14 @@ pub trait LogSink {
         Ok(())
     }
 
+    /// Forgets what was logged after `step`: training went back to it.
+    ///
+    /// # Errors
+    /// The sink could not write.
+    fn rewind(&mut self, _step: u64) -> Result<()> {
+        Ok(())
+    }
+
     /// Hands everything to the system.
     ///
     /// # Errors
@@ -65,6 +73,10 @@ impl LogSink for Loggers {
 
     fn histogram(&mut self, step: u64, tag: &str, values: &[f64]) -> Result<()> {
         self.0.iter_mut().try_for_each(|sink| sink.histogram(step, tag, values))
+    }
+
+    fn rewind(&mut self, step: u64) -> Result<()> {
+        self.0.iter_mut().try_for_each(|sink| sink.rewind(step))
     }
 
     fn flush(&mut self) -> Result<()> {

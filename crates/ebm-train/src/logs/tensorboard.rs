@@ -88,6 +88,10 @@ impl LogSink for TensorBoardWriter {
         self.record(proto::summary(wall_time(), step, vec![value]))
     }
 
+    fn rewind(&mut self, step: u64) -> Result<()> {
+        self.record(proto::session_start(wall_time(), step + 1))
+    }
+
     fn flush(&mut self) -> Result<()> {
         self.file.flush().map_err(|e| Error::io(&self.path, e))
     }

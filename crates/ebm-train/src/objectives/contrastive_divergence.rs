@@ -6,7 +6,7 @@ use ebm_core::{Error, Result, TrainableEnergy};
 use ebm_samplers::Kernel;
 use tch::Tensor;
 
-use super::{Batch, Loss, Objective, contrast, run_chains};
+use super::{Batch, Loss, Objective, contrast, negative_rng, run_chains};
 
 /// CD-k with any kernel.
 #[derive(Clone, Debug)]
@@ -35,7 +35,8 @@ impl<K> ContrastiveDivergence<K> {
 
 impl<M: TrainableEnergy + ?Sized, K: Kernel<Tensor, M>> Objective<M> for ContrastiveDivergence<K> {
     fn loss(&mut self, model: &M, batch: &Batch, step: u64) -> Result<Loss> {
-        let negative = run_chains(&self.kernel, model, &batch.x, self.n_steps, self.seed, step)?;
+        let rng = negative_rng(self.seed, step, self.n_steps);
+        let negative = run_chains(&self.kernel, model, &batch.x, self.n_steps, rng)?;
         contrast(&model.energy_graph(&batch.x)?, &model.energy_graph(&negative)?, self.energy_l2)
     }
 }

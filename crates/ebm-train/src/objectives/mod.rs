@@ -7,7 +7,7 @@ mod persistent;
 
 pub use contrastive_divergence::ContrastiveDivergence;
 pub use denoising_score_matching::DenoisingScoreMatching;
-pub use negatives::{contrast, run_chains};
+pub use negatives::{contrast, negative_rng, run_chains};
 pub use persistent::PersistentContrastiveDivergence;
 
 use ebm_core::Result;

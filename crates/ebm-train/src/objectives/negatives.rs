@@ -8,8 +8,7 @@ use tch::{Kind, Tensor};
 
 use super::Loss;
 
-/// Run `n_steps` of `kernel` from `start` at training step `step`. The result is detached; no parameter gets a
-/// gradient. Every training step has its own random numbers.
+/// Run `n_steps` of `kernel` from `start`. The result is detached; no parameter gets a gradient.
 ///
 /// # Errors
 /// What the energy or the kernel returns.
@@ -18,15 +17,18 @@ pub fn run_chains<E: GradEnergy<Tensor> + ?Sized, K: Kernel<Tensor, E>>(
     energy: &E,
     start: &Tensor,
     n_steps: u64,
-    seed: u64,
-    step: u64,
+    mut rng: TensorRng,
 ) -> Result<Tensor> {
-    let mut rng = TensorRng::new(seed, Purpose::Negative).from_step(step * n_steps);
     let mut state = kernel.init(energy, start.f_detach()?)?;
     for _ in 0..n_steps {
         kernel.advance(energy, &mut state, &mut rng)?;
     }
     Ok(state.x)
+}
+
+/// The random numbers of the `n_steps` chain steps inside training step `step`: its own, never seen twice.
+pub fn negative_rng(seed: u64, step: u64, n_steps: u64) -> TensorRng {
+    TensorRng::new(seed, Purpose::Negative).from_step(step * n_steps)
 }
 
 /// `mean E(x+) - mean E(x-) + l2 (mean E(x+)^2 + mean E(x-)^2)` with its metrics.

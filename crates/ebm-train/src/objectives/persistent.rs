@@ -8,7 +8,7 @@ use ebm_samplers::{Kernel, ReplayBuffer};
 use serde_json::Value;
 use tch::Tensor;
 
-use super::{Batch, Loss, Objective, contrast, run_chains};
+use super::{Batch, Loss, Objective, contrast, negative_rng, run_chains};
 use crate::optim::Named;
 
 /// PCD with any kernel.
@@ -60,7 +60,8 @@ impl<K> PersistentContrastiveDivergence<K> {
         K: Kernel<Tensor, E>,
     {
         let replay = self.buffer.draw(n)?;
-        let ends = run_chains(&self.kernel, energy, &replay.x, self.n_steps, self.seed, step)?;
+        let rng = negative_rng(self.seed, step, self.n_steps);
+        let ends = run_chains(&self.kernel, energy, &replay.x, self.n_steps, rng)?;
         self.buffer.write_back(&replay, &ends)?;
         Ok(ends)
     }

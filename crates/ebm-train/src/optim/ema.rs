@@ -54,8 +54,9 @@ impl Ema {
 
     /// The averages under the parameters' own names, to load into a model for evaluation.
     pub fn weights(&self) -> Named {
-        let own =
-            |(name, t): &(String, Tensor)| (name.trim_start_matches("ema.").to_owned(), t.shallow_clone());
+        let own = |(name, t): &(String, Tensor)| {
+            (name.strip_prefix("ema.").unwrap_or(name).to_owned(), t.shallow_clone())
+        };
         self.average.iter().map(own).collect()
     }
 }

@@ -16,6 +16,20 @@ use super::config::Config;
 use crate::run::Run;
 use crate::usage::usage;
 
+/// Where in the stream of evaluation the parts begin, so that none shares numbers with another.
+pub const TRAIN: u64 = 100;
+/// See [`TRAIN`].
+pub const NOISE: u64 = 101;
+/// See [`TRAIN`].
+pub const SHOWN_CHAINS: u64 = 1 << 20;
+/// See [`TRAIN`].
+pub const CHAINS: u64 = 1 << 30;
+
+/// Random numbers for what is measured, apart from those of training.
+pub fn evaluation_rng(seed: u64, from: u64) -> TensorRng {
+    TensorRng::new(seed, Purpose::Evaluation).from_step(from)
+}
+
 /// Everything that a run looks at.
 pub struct Data {
     /// Trained on.
@@ -64,11 +78,10 @@ impl Data {
         &self,
         x: &Array2<f32>,
         noise_std: f32,
-        seed: u64,
+        mut rng: TensorRng,
         device: Device,
     ) -> anyhow::Result<Tensor> {
         let clean = self.images(x, device)?;
-        let mut rng = TensorRng::new(seed, Purpose::Evaluation);
         let noise = rng.normal(&clean.size(), f64::from(noise_std), Kind::Float, device)?;
         Ok(clean.f_add(&noise)?)
     }

@@ -14,7 +14,7 @@ use ndarray::{Array2, Axis};
 use tch::{Kind, Tensor};
 
 use super::config::Config;
-use super::data::Data;
+use super::data::{self, Data};
 use super::figures;
 use crate::experiment::Status;
 use crate::run::Run;
@@ -65,7 +65,13 @@ fn frozen_buffer(config: &Config, net: &JemNet, run: &Run) -> anyhow::Result<Ten
     let mut progress = run.progress("sampling the twin", n_draws, 0);
     for draw in 0..n_draws {
         let replay = buffer.draw(batch)?;
-        let ends = run_chains(&kernel, net, &replay.x, n_steps, run.seed(), draw)?;
+        let ends = run_chains(
+            &kernel,
+            net,
+            &replay.x,
+            n_steps,
+            data::evaluation_rng(run.seed(), data::CHAINS + draw * n_steps),
+        )?;
         buffer.write_back(&replay, &ends)?;
         progress.update(draw, f64::NAN);
         if run.should_stop() {
@@ -126,7 +132,7 @@ pub fn evaluate(
     let (seed, device, noise_std) = (run.seed(), run.device(), config.data.noise_std);
     let resampling = Bootstrap { n_resamples: config.eval.n_resamples, seed, ..Bootstrap::default() };
     let labels: Vec<usize> = data.judged.labels().unwrap_or_default().iter().map(|l| *l as usize).collect();
-    let judged = data.noisy(data.judged.x(), noise_std, seed, device)?;
+    let judged = data.noisy(data.judged.x(), noise_std, data::evaluation_rng(seed, 0), device)?;
     let (own, other) = (score(jem, &judged)?, score(twin, &judged)?);
 
     // Accuracy.
@@ -159,8 +165,8 @@ pub fn evaluate(
 
     // Outliers, scored by log-sum-exp.
     let mut energies: Vec<(String, Vec<f64>)> = Vec::new();
-    for (name, x) in &data.outliers {
-        let x = data.noisy(x, noise_std, seed.wrapping_add(1), device)?;
+    for (i, (name, x)) in data.outliers.iter().enumerate() {
+        let x = data.noisy(x, noise_std, data::evaluation_rng(seed, 1 + i as u64), device)?;
         let (out, twin_out) = (score(jem, &x)?, score(twin, &x)?);
         let area = auroc_interval(&own.score, &out.score, &resampling)?;
         let twin_area = auroc_interval(&other.score, &twin_out.score, &resampling)?;

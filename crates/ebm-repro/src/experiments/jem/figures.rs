@@ -2,9 +2,6 @@
 
 use std::fs;
 
-use ebm_core::StepRng;
-use ebm_core::random::Purpose;
-use ebm_core::torch::TensorRng;
 use ebm_metrics::classification::Calibration;
 use ebm_models::jem::JemNet;
 use ebm_models::joint::JointEnergy;
@@ -14,7 +11,7 @@ use serde_json::Value;
 use tch::{Device, Kind, Tensor};
 
 use super::config::Config;
-use super::data::Data;
+use super::data::{Data, NOISE, SHOWN_CHAINS, TRAIN, evaluation_rng};
 use super::evaluate::{Scores, score};
 use crate::plots::{Axes, Series, histograms, lines, reliability};
 use crate::run::Run;
@@ -48,8 +45,7 @@ impl History {
 pub fn noise(config: &Config, buffer: Option<&Tensor>, seed: u64, device: Device) -> anyhow::Result<Tensor> {
     let n = buffer.map_or(config.eval.twin_capacity as i64, |b| b.size()[0]);
     let [c, s] = [config.model.channels, config.model.side].map(|n| n as i64);
-    let mut rng = TensorRng::new(seed, Purpose::Evaluation);
-    rng.begin_step(1);
+    let mut rng = evaluation_rng(seed, NOISE);
     Ok(rng.uniform(&[n, c, s, s], -1.0, 1.0, Kind::Float, device)?)
 }
 
@@ -76,8 +72,7 @@ fn by_class(net: &JemNet, x: &Tensor, n_classes: usize) -> anyhow::Result<Tensor
 /// Snapshots of ten chains that start from noise: one row per chain, one column per time.
 fn chains_over_time(config: &Config, net: &JemNet, run: &Run) -> anyhow::Result<(Tensor, Vec<u64>)> {
     let [c, s] = [config.model.channels, config.model.side].map(|n| n as i64);
-    let mut rng = TensorRng::new(run.seed(), Purpose::Evaluation);
-    rng.begin_step(2);
+    let mut rng = evaluation_rng(run.seed(), SHOWN_CHAINS);
     let mut x = rng.uniform(&[10, c, s, s], -1.0, 1.0, Kind::Float, run.device())?;
     let visits = [1, 1, 2, 4, 8, 16, 32];
     let n = config.sampler.n_steps;
@@ -85,7 +80,8 @@ fn chains_over_time(config: &Config, net: &JemNet, run: &Run) -> anyhow::Result<
     let mut visit = 0;
     for more in visits {
         for _ in 0..more {
-            x = run_chains(&config.kernel(), net, &x, n, run.seed(), visit)?;
+            let rng = evaluation_rng(run.seed(), SHOWN_CHAINS + 1 + visit * n);
+            x = run_chains(&config.kernel(), net, &x, n, rng)?;
             visit += 1;
         }
         shots.push(x.shallow_clone());
@@ -135,7 +131,12 @@ pub fn draw(
     run.report.heading("Energies");
     let energies =
         |x: &Tensor| -> anyhow::Result<Vec<f64>> { Ok(score(jem, x)?.score.iter().map(|s| -s).collect()) };
-    let train = energies(&data.noisy(data.train.x(), config.data.noise_std, run.seed(), device)?)?;
+    let train = energies(&data.noisy(
+        data.train.x(),
+        config.data.noise_std,
+        evaluation_rng(run.seed(), TRAIN),
+        device,
+    )?)?;
     let test: Vec<f64> = judged.score.iter().map(|s| -s).collect();
     let buffer = energies(samples)?;
     let mut series: Vec<(&str, &[f64])> =

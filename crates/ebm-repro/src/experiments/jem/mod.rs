@@ -10,9 +10,9 @@ mod figures;
 mod train;
 
 use ebm_core::torch::Params;
-use ebm_models::jem::{JemNet, JemObjective};
+use ebm_models::jem::JemNet;
+use ebm_train::optim::Named;
 use ebm_train::{Outcome, tensors};
-use tch::Tensor;
 
 use crate::experiment::{Experiment, Plan, Status};
 use crate::preset::Preset;
@@ -63,16 +63,12 @@ impl Experiment for Jem {
                 anyhow::bail!("the cross-entropy twin diverged: lower its learning rate")
             }
         };
-        evaluate::evaluate(&config, &data, &jem.net, objective_buffer(&objective, &data), &twin.net, run)
+        // None when `--weights` skipped the training that would have filled it.
+        let buffer = objective.map(|o| o.buffer().shallow_clone());
+        evaluate::evaluate(&config, &data, &jem.net, buffer, &twin.net, run)
     }
 }
 
-/// The chains in the buffer, or none when `--weights` skipped the training that would have filled it.
-fn objective_buffer(objective: &Option<JemObjective>, data: &Data) -> Option<Tensor> {
-    let _ = data;
-    objective.as_ref().map(|o| o.buffer().shallow_clone())
-}
-
-fn named(params: &Params) -> Vec<(String, Tensor)> {
+fn named(params: &Params) -> Named {
     params.named().iter().map(|(n, t)| (n.clone(), t.shallow_clone())).collect()
 }

@@ -8,7 +8,7 @@ use ebm_models::jem::{JemNet, JemObjective, JemWeights, PairedSource};
 use ebm_samplers::ReplayBuffer;
 use ebm_train::logs::{LogSink, Loggers};
 use ebm_train::objectives::PersistentContrastiveDivergence;
-use ebm_train::{Checkpoints, Event, Outcome, TrainObserver, Trainer, TrainerConfig, tensors};
+use ebm_train::{Checkpoints, Outcome, TrainObserver, Trainer, TrainerConfig, tensors};
 
 use super::Trained;
 use super::config::Config;
@@ -28,8 +28,8 @@ impl TrainObserver for Watcher {
         self.loggers.flush()
     }
 
-    fn event(&mut self, _event: &Event) -> ebm_core::Result<()> {
-        Ok(())
+    fn rewind(&mut self, step: u64) -> ebm_core::Result<()> {
+        self.loggers.rewind(step)
     }
 }
 
