@@ -61,6 +61,9 @@ pub struct Args {
     /// Go on from the last checkpoint in the folder
     #[arg(long, conflicts_with = "overwrite")]
     resume: bool,
+    /// With --resume: go on even where threads, CPU, LibTorch or version differ
+    #[arg(long, requires = "resume")]
+    force: bool,
     /// Start again, whatever the folder holds
     #[arg(long)]
     overwrite: bool,

@@ -108,7 +108,7 @@ impl Manifest {
     /// # Errors
     /// Names the first thing that differs.
     pub fn check_belongs(&self, config_sha256: &str, seed: u64, environment: &Environment) -> Result<()> {
-        let fix = "start anew in another folder, or set what differs back";
+        let fix = "start anew in another folder, set back what differs, or (for the environment alone) --resume --force";
         if self.config_sha256 != config_sha256 {
             return Err(Error::bad_value("configuration", "changed", "the one that was begun with", fix));
         }

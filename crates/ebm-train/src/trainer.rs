@@ -70,6 +70,14 @@ pub trait TrainObserver {
         Ok(())
     }
 
+    /// Images `[n, c, h, w]` of the objective after `step` steps (with each checkpoint).
+    ///
+    /// # Errors
+    /// Ends training.
+    fn images(&mut self, _step: u64, _name: &str, _images: &Tensor) -> Result<()> {
+        Ok(())
+    }
+
     /// Something happened.
     ///
     /// # Errors
@@ -161,19 +169,27 @@ impl<'a, M: ?Sized, O: Objective<M>> Trainer<'a, M, O> {
         self
     }
 
-    /// Go on from the newest checkpoint, if there is one; returns the step.
+    /// Go on from the newest checkpoint, if there is one; returns the step. With `force`, another environment
+    /// (threads, CPU, LibTorch) is a warning instead of an error, and an event.
     ///
     /// # Errors
     /// No checkpoint can be read, or it belongs to another run.
-    pub fn resume(&mut self) -> Result<u64> {
+    pub fn resume(&mut self, force: bool) -> Result<u64> {
         let Some(checkpoints) = &self.checkpoints else { return Ok(0) };
         if let Some(snapshot) = checkpoints.latest()? {
+            let Manifest { environment: there, .. } = &snapshot.manifest;
             let here = Environment::current(self.params.device());
-            snapshot.manifest.check_belongs(&self.config_sha256, self.seed, &here)?;
+            let assumed = if force { there } else { &here };
+            snapshot.manifest.check_belongs(&self.config_sha256, self.seed, assumed)?;
             self.restore(&snapshot)?;
             self.lr_factor = snapshot.manifest.lr_factor;
             self.rollbacks = snapshot.manifest.rollbacks;
-            self.events = snapshot.manifest.events;
+            self.events.clone_from(&snapshot.manifest.events);
+            if here != *there {
+                let detail = format!("begun in {there:?}, resumed by force in {here:?}");
+                tracing::warn!("{detail}");
+                self.events.push(Event { step: self.step, kind: "forced".to_owned(), detail });
+            }
         }
         Ok(self.step)
     }
@@ -255,6 +271,11 @@ impl<'a, M: ?Sized, O: Objective<M>> Trainer<'a, M, O> {
             if log {
                 self.log(&loss, &norm, observer)?;
             }
+            if checkpoint {
+                for (name, images) in self.objective.images()? {
+                    observer.images(self.step, name, &images)?;
+                }
+            }
         }
         Ok(Outcome::Complete)
     }
@@ -324,8 +345,9 @@ impl<'a, M: ?Sized, O: Objective<M>> Trainer<'a, M, O> {
             None => self.last_good.take(),
         };
         let snapshot = snapshot.ok_or_else(|| Error::user("there is no checkpoint to roll back to"))?;
-        let here = Environment::current(self.params.device());
-        snapshot.manifest.check_belongs(&self.config_sha256, self.seed, &here)?;
+        // A folder that another run left its checkpoints in must not be rolled back to.
+        let own = &snapshot.manifest.environment;
+        snapshot.manifest.check_belongs(&self.config_sha256, self.seed, own)?;
         self.restore(&snapshot)
     }
 

@@ -55,7 +55,7 @@ fn run(folder: &Path, stop_at: u64, seed: u64) -> Result<(Vec<u8>, Outcome, u64)
     let mut data = GaussianData { mean: [1.0, -0.5], variance: [0.5, 1.5], n: 32 };
     let mut trainer = Trainer::new(config(60), "test", seed, &model, &params, &mut objective)?
         .with_checkpoints(Checkpoints::new(folder.join("checkpoints"), 3)?);
-    let resumed_at = trainer.resume()?;
+    let resumed_at = trainer.resume(false)?;
     let stop = AtomicBool::new(false);
     let outcome = trainer.run(&mut data, &mut StopAt(stop_at, &stop), &stop)?;
     Ok((tensors::to_bytes(&trainer.weights())?, outcome, resumed_at))

@@ -142,6 +142,15 @@ impl Objective<JemNet> for JemObjective {
         })
     }
 
+    /// The first chains of the buffer.
+    fn images(&self) -> Result<Vec<(&'static str, Tensor)>> {
+        if self.weights.marginal == 0.0 && self.weights.joint == 0.0 {
+            return Ok(Vec::new());
+        }
+        let n = self.buffer().size()[0].min(64);
+        Ok(vec![("buffer", self.buffer().f_narrow(0, 0, n)?)])
+    }
+
     fn state(&self) -> Result<(Named, serde_json::Value)> {
         self.chains.buffer_state()
     }

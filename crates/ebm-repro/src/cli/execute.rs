@@ -156,6 +156,7 @@ fn run_seed(
         device: job.device,
         smoke: args.smoke,
         resume,
+        force: args.force,
         weights: job.weights.as_ref().map(|(path, _)| path.clone()),
         out: out.to_owned(),
         data_dir: job.data_dir.clone(),

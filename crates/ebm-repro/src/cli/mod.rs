@@ -63,6 +63,9 @@ pub struct Reproduce {
     /// Go on with an unfinished run.
     #[arg(long, conflicts_with = "overwrite")]
     pub resume: bool,
+    /// With --resume: go on even where threads, CPU, LibTorch or version differ; the run is then not reproducible.
+    #[arg(long, requires = "resume")]
+    pub force: bool,
     /// Replace what is in the run folder.
     #[arg(long)]
     pub overwrite: bool,

@@ -28,6 +28,7 @@ pub struct Run {
     pub(crate) device: Device,
     pub(crate) smoke: bool,
     pub(crate) resume: bool,
+    pub(crate) force: bool,
     pub(crate) weights: Option<PathBuf>,
     pub(crate) out: PathBuf,
     pub(crate) data_dir: PathBuf,
@@ -67,6 +68,11 @@ impl Run {
     /// Whether to go on from the newest checkpoint. There may be none yet: then start from the beginning.
     pub fn resume(&self) -> bool {
         self.resume
+    }
+
+    /// `--force`: resume even where what decides the bits (threads, CPU, LibTorch) differs.
+    pub fn force(&self) -> bool {
+        self.force
     }
 
     /// `--weights FILE`: skip training and evaluate these.

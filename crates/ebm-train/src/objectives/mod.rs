@@ -50,6 +50,14 @@ pub trait Objective<M: ?Sized> {
         Ok(Vec::new())
     }
 
+    /// Named images `[n, c, h, w]` worth looking at, asked for with each checkpoint.
+    ///
+    /// # Errors
+    /// When LibTorch fails.
+    fn images(&self) -> Result<Vec<(&'static str, Tensor)>> {
+        Ok(Vec::new())
+    }
+
     /// Everything that a resumed run needs beside the parameters: tensors, and a JSON value.
     ///
     /// # Errors
@@ -73,6 +81,9 @@ impl<M: ?Sized, O: Objective<M> + ?Sized> Objective<M> for Box<O> {
     }
     fn diagnostics(&self, model: &M) -> Result<Vec<(&'static str, Tensor)>> {
         (**self).diagnostics(model)
+    }
+    fn images(&self) -> Result<Vec<(&'static str, Tensor)>> {
+        (**self).images()
     }
     fn state(&self) -> Result<(Named, Value)> {
         (**self).state()

@@ -50,7 +50,7 @@ pub fn noise(config: &Config, buffer: Option<&Tensor>, seed: u64, device: Device
 }
 
 /// A grid of images on [-1, 1].
-fn grid(x: &Tensor, columns: usize) -> anyhow::Result<Vec<u8>> {
+pub fn grid(x: &Tensor, columns: usize) -> anyhow::Result<Vec<u8>> {
     let size: Vec<usize> = x.size().iter().map(|n| *n as usize).collect();
     let [n, c, h, w] = size[..] else { anyhow::bail!("images have the shape {size:?}") };
     let unit = x.f_add_scalar(1.0)?.f_mul_scalar(0.5)?.f_to_kind(Kind::Float)?.f_flatten(0, -1)?;

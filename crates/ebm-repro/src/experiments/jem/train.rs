@@ -9,10 +9,12 @@ use ebm_samplers::ReplayBuffer;
 use ebm_train::logs::{LogSink, Loggers};
 use ebm_train::objectives::PersistentContrastiveDivergence;
 use ebm_train::{Checkpoints, Outcome, TrainObserver, Trainer, TrainerConfig, tensors};
+use tch::Tensor;
 
 use super::Trained;
 use super::config::Config;
 use super::data::Data;
+use super::figures;
 use crate::run::{Progress, Run};
 
 /// Shows progress, writes logs.
@@ -26,6 +28,11 @@ impl TrainObserver for Watcher {
         self.progress.update(step, values.first().map_or(f64::NAN, |(_, loss)| *loss));
         self.loggers.scalars(step, values)?;
         self.loggers.flush()
+    }
+
+    fn images(&mut self, step: u64, name: &str, images: &Tensor) -> ebm_core::Result<()> {
+        let png = figures::grid(images, 8).map_err(|e| ebm_core::Error::user(e.to_string()))?;
+        self.loggers.image(step, name, &png)
     }
 
     fn rewind(&mut self, step: u64) -> ebm_core::Result<()> {
@@ -91,7 +98,7 @@ fn train(
     let n_steps = trainer_config.n_steps;
     let mut trainer = Trainer::new(trainer_config, &config.identity, run.seed(), net, params, objective)?
         .with_checkpoints(checkpoints);
-    let first = if run.resume() { trainer.resume()? } else { 0 };
+    let first = if run.resume() { trainer.resume(run.force())? } else { 0 };
     // The twin is a control: its curve is not part of the run's log.
     let loggers = if is_jem { run.open_loggers((first > 0).then_some(first))? } else { Loggers::default() };
     let mut watcher = Watcher { progress: run.progress(label, n_steps, first), loggers };

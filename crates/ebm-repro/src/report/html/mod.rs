@@ -58,7 +58,7 @@ fn head(report: &ReportFile, info: &ExperimentInfo) -> String {
             info.unverified.iter().map(|k| format!("<code>{}</code>", escape(k))).collect();
         html += &format!(
             "<div class=\"warning\"><b>unverified</b> (recalled, not checked against the paper) {}</div>\n",
-            keys.join(" ")
+            keys.join("; ")
         );
     }
     html
