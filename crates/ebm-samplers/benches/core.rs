@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use ebm_core::analytic::{DoubleWell, Gaussian};
 use ebm_core::random::{Purpose, Stream};
-use ebm_core::{Block, Host, HostPoint};
+use ebm_core::{Block, Host, HostEnergy, HostPoint};
 use ebm_samplers::{Hmc, Kernel, Ula, sample_host};
 use rayon::prelude::*;
 use serde::Serialize;
@@ -197,73 +197,58 @@ fn covariance(dim: usize) -> Vec<f64> {
     (0..dim * dim).map(|k| 0.9f64.powi((k / dim).abs_diff(k % dim) as i32)).collect()
 }
 
-/// Its inverse is tridiagonal: `(1, 1 + r^2, .., 1) / (1 - r^2)` and `-r / (1 - r^2)` beside it.
-fn precision(dim: usize) -> Vec<f32> {
-    let (r, s) = (0.9, 1.0 / (1.0 - 0.81));
-    (0..dim * dim)
-        .map(|k| match ((k / dim), (k % dim)) {
-            (i, j) if i == j => (if i == 0 || i == dim - 1 { s } else { s * (1.0 + r * r) }) as f32,
-            (i, j) if i.abs_diff(j) == 1 => (-r * s) as f32,
-            _ => 0.0,
-        })
-        .collect()
-}
-
-/// HMC on the dense Gaussian by hand, `rows` chains of 32 per task.
-fn hmc_by_hand(start: &[f32], precision: &[f32], rows: usize, n_steps: u64, n_leapfrogs: u32) -> Vec<f32> {
+/// HMC by hand on `rows` chains of 32 coordinates per task, with the same gradient function as ours: what is
+/// compared is everything around it.
+fn hmc_by_hand(start: &[f32], target: &Gaussian, rows: usize, n_steps: u64, n_leapfrogs: u32) -> Vec<f32> {
     const D: usize = 32;
     let h = 0.1f32;
-    let gradient = |x: &[f32], g: &mut [f32]| {
-        let mut energy = 0.0;
-        for (x, g) in x.chunks_exact(D).zip(g.chunks_exact_mut(D)) {
-            g.fill(0.0);
-            for (row, &x) in precision.chunks_exact(D).zip(x) {
-                for (g, p) in g.iter_mut().zip(row) {
-                    *g += p * x;
-                }
-            }
-            energy = 0.5 * dot(x, g);
-        }
-        energy
-    };
     let mut all = start.to_vec();
     all.par_chunks_mut(D * rows).enumerate().for_each(|(i, x)| {
         let mut rng = Stream::new(1, Purpose::Chain, i as u64);
         let n = x.len();
         let (mut g, mut p, mut old_x, mut old_g) =
             (vec![0f32; n], vec![0f32; n], vec![0f32; n], vec![0f32; n]);
-        let energies = |x: &[f32], g: &[f32]| -> Vec<f32> {
-            x.chunks_exact(D).zip(g.chunks_exact(D)).map(|(x, g)| 0.5 * dot(x, g)).collect()
+        let (mut before, mut after) = (vec![0f64; n / D], vec![0f64; n / D]);
+        let value_grad = |x: &[f32], g: &mut [f32], e: &mut [f64]| {
+            for ((x, g), e) in x.chunks_exact(D).zip(g.chunks_exact_mut(D)).zip(e) {
+                *e = target.value_grad(x, g);
+            }
         };
-        gradient(x, &mut g);
-        let mut energy = energies(x, &g);
+        let mut energy = vec![0f64; n / D];
+        value_grad(x, &mut g, &mut energy);
         for _ in 0..n_steps {
             old_x.copy_from_slice(x);
             old_g.copy_from_slice(&g);
             rng.fill_normal(&mut p);
-            let before: Vec<f32> = p.chunks_exact(D).map(|p| 0.5 * dot(p, p)).collect();
+            for (k, p) in before.iter_mut().zip(p.chunks_exact(D)) {
+                *k = 0.5 * dot(p, p);
+            }
             for (p, g) in p.iter_mut().zip(&g) {
                 *p -= 0.5 * h * g;
             }
-            for leap in 0..n_leapfrogs {
+            for leap in 1..=n_leapfrogs {
                 for (x, p) in x.iter_mut().zip(&p) {
                     *x += h * p;
                 }
-                gradient(x, &mut g);
-                let c = if leap + 1 == n_leapfrogs { 0.5 * h } else { h };
+                if leap == n_leapfrogs {
+                    value_grad(x, &mut g, &mut after);
+                } else {
+                    target.gradient_rows(D, x, &mut g);
+                }
+                let c = if leap == n_leapfrogs { 0.5 * h } else { h };
                 for (p, g) in p.iter_mut().zip(&g) {
                     *p -= c * g;
                 }
             }
-            let after = energies(x, &g);
             for r in 0..n / D {
-                let kinetic = 0.5 * dot(&p[r * D..(r + 1) * D], &p[r * D..(r + 1) * D]);
-                let ratio = f64::from(energy[r] + before[r] - after[r] - kinetic);
+                let part = r * D..(r + 1) * D;
+                let kinetic = 0.5 * dot(&p[part.clone()], &p[part.clone()]);
+                let ratio = energy[r] + before[r] - after[r] - kinetic;
                 if rng.uniform() < ratio.min(0.0).exp() {
                     energy[r] = after[r];
                 } else {
-                    x[r * D..(r + 1) * D].copy_from_slice(&old_x[r * D..(r + 1) * D]);
-                    g[r * D..(r + 1) * D].copy_from_slice(&old_g[r * D..(r + 1) * D]);
+                    x[part.clone()].copy_from_slice(&old_x[part.clone()]);
+                    g[part.clone()].copy_from_slice(&old_g[part]);
                 }
             }
         }
@@ -271,39 +256,42 @@ fn hmc_by_hand(start: &[f32], precision: &[f32], rows: usize, n_steps: u64, n_le
     all
 }
 
-fn dot(a: &[f32], b: &[f32]) -> f32 {
+fn dot(a: &[f32], b: &[f32]) -> f64 {
     let mut lanes = [0f32; 8];
     for (a, b) in a.chunks_exact(8).zip(b.chunks_exact(8)) {
         for l in 0..8 {
             lanes[l] += a[l] * b[l];
         }
     }
-    lanes.iter().sum()
+    lanes.iter().map(|x| f64::from(*x)).sum()
 }
 
 fn hamiltonian(bench: &mut Bench) {
     let (n, dim, leapfrogs) = (1_000, 32, 10);
     let steps = if bench.smoke { 2 } else { 60 };
     let target = Gaussian::new(vec![0.0; dim], covariance(dim)).unwrap();
-    let precision = precision(dim);
     let kernel = Hmc::new(0.1, leapfrogs).jitter(0.0);
     let start = rows(n, dim);
     let vectors: Vec<Vec<f32>> = start.chunks(dim).map(<[f32]>::to_vec).collect();
     let blocks = Block::from_rows(dim, &start).unwrap();
     let work = n as f64 * steps as f64 * f64::from(leapfrogs);
+    assert_close(
+        &run(&kernel, &target, &vectors, 2).concat(),
+        &hmc_by_hand(&start, &target, 1, 2, leapfrogs),
+    );
     bench.rate(
         "HMC 32-d Gaussian, 1000 chains x 10, f32, vectors",
         "leapfrogs/s",
         work,
         || drop(run(&kernel, &target, &vectors, steps)),
-        || drop(hmc_by_hand(&start, &precision, 1, steps, leapfrogs)),
+        || drop(hmc_by_hand(&start, &target, 1, steps, leapfrogs)),
     );
     bench.rate(
         "HMC 32-d Gaussian, 1000 chains x 10, f32, blocks",
         "leapfrogs/s",
         work,
         || drop(run(&kernel, &target, &blocks, steps)),
-        || drop(hmc_by_hand(&start, &precision, 64, steps, leapfrogs)),
+        || drop(hmc_by_hand(&start, &target, 64, steps, leapfrogs)),
     );
 }
 

@@ -13,6 +13,7 @@ mod hamiltonian;
 mod hmc;
 mod kernel;
 mod mala;
+mod metropolis;
 #[cfg(feature = "torch")]
 mod replay_buffer;
 mod sample;
@@ -27,6 +28,7 @@ pub use hamiltonian::HamiltonianWork;
 pub use hmc::Hmc;
 pub use kernel::{Clip, Info, Kernel, Observer, State, StepInfo};
 pub use mala::Mala;
+pub use metropolis::metropolis;
 #[cfg(feature = "torch")]
 pub use replay_buffer::{Replay, ReplayBuffer, ReplayConfig, ReplayState};
 pub use sample::{DrawSink, Draws, Progress, Run, SampleConfig, Starts, sample, sample_into};
