@@ -235,7 +235,8 @@ impl Checkpoints {
             return Ok(None);
         }
         let list = problems.join("; ");
-        Err(Error::user(format!("no checkpoint can be read: {list}. Delete them or choose another folder")))
+        let problem = format!("no checkpoint can be read: {list}. Delete them or choose another folder");
+        Err(Error::data(&self.folder, None, problem))
     }
 }
 

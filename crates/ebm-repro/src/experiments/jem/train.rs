@@ -16,6 +16,7 @@ use super::config::Config;
 use super::data::Data;
 use super::figures;
 use crate::run::{Progress, Run};
+use crate::usage::usage;
 
 /// Shows progress, writes logs.
 struct Watcher {
@@ -49,7 +50,9 @@ pub fn jem(
     let mut params = Params::new(run.seed(), run.device());
     let net = JemNet::new(&config.model, &mut params)?;
     if let Some(path) = run.weights() {
-        params.load(&tensors::load(path)?)?;
+        // Wrong weights are a mistake of whoever typed them, not a crash.
+        let load = || params.load(&tensors::load(path)?);
+        load().map_err(|e| usage(format!("--weights {}: {e}", path.display())))?;
         return Ok((Trained { params, net }, None, Outcome::Complete));
     }
     let mut objective = objective(config, config.weights(), config.sampler.capacity, run)?

@@ -1,0 +1,37 @@
+//! Every shipped preset is read whole; the paper's network has its size and takes a step.
+
+#![allow(clippy::unwrap_used)]
+
+use std::process::Command;
+
+use clap::ValueEnum;
+use ebm_repro::Registry;
+use ebm_repro::preset::{EMBEDDED, Kind, Preset};
+
+#[test]
+fn every_preset_is_read_and_planned() {
+    let registry = Registry::built_in();
+    for (name, kind, text) in EMBEDDED {
+        let kind = Kind::from_str(kind, false).unwrap();
+        let preset = Preset::parse(name, kind, text).unwrap();
+        let experiment = registry.experiment(name).unwrap();
+        let plan = experiment.plan(&preset).unwrap();
+        assert!(plan.parameters > 0 && plan.macs > 0 && plan.steps > 0, "{}", preset.file());
+        if kind == Kind::Paper {
+            // One channel in instead of three: 288 weights fewer than the count derived in ebm-models.
+            assert_eq!((*name, plan.parameters), ("jem-fashion", 36_471_338 - 288));
+        }
+    }
+}
+
+/// One optimiser step of the paper's width at depth 10 and batch 1, through the whole experiment.
+#[test]
+fn the_papers_preset_takes_a_step() {
+    let out = tempfile::tempdir().unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_ebm-repro"))
+        .args(["reproduce", "jem-fashion", "--preset", "paper", "--smoke", "--out"])
+        .arg(out.path().join("run"))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
