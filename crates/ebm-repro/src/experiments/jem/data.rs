@@ -162,7 +162,10 @@ fn other_images(config: &Config, run: &Run, n: usize) -> anyhow::Result<Vec<(&'s
     let side = config.model.side;
     Ok(match config.data.source.as_str() {
         "digits" if side == 8 => vec![("fashion", fashion_8x8()?.x().clone())],
-        "fashion-mnist" if run.is_smoke() => vec![("mnist", enlarge(&digits()?, side)?.x().clone())],
+        "fashion-mnist" if run.is_smoke() => {
+            let [some] = digits()?.split([n], 1)?;
+            vec![("mnist", enlarge(&some, side)?.x().clone())]
+        }
         "fashion-mnist" => {
             let test = mnist(run.data_dir(), Part::Test)?;
             let [some] = test.split([n.min(test.len())], 0)?;
