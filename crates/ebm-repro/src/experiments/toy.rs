@@ -14,7 +14,7 @@ use ebm_datasets::{BatchConfig, Dataset};
 use ebm_metrics::linalg::moments;
 use ebm_metrics::samples::{Grid2d, total_variation};
 use ebm_models::nn::{Mlp, MlpConfig};
-use ebm_samplers::{Kernel, ReplayBuffer, ReplayConfig, Ula};
+use ebm_samplers::{Kernel, Mala, ReplayBuffer, ReplayConfig};
 use ebm_train::objectives::{
     ContrastiveDivergence, DenoisingScoreMatching, Objective, PersistentContrastiveDivergence,
 };
@@ -113,8 +113,10 @@ impl Config {
         Ok(())
     }
 
-    fn kernel(&self) -> Ula {
-        Ula::new(self.sampler.step_size).clamp(-WINDOW, WINDOW)
+    /// An exact kernel: with an unadjusted one it is the chain's biased law that comes to match the data, and on
+    /// the thin moons the density itself collapses to a point.
+    fn kernel(&self) -> Mala {
+        Mala::new(self.sampler.step_size)
     }
 
     fn trainer(&self, objective: &str) -> TrainerConfig {
