@@ -5,7 +5,7 @@
 
 use ebm_core::analytic::{Exact, Gaussian, Rosenbrock};
 use ebm_core::random::{Purpose, Stream};
-use ebm_core::{Block, GradEnergy, Point};
+use ebm_core::{Block, Point};
 use ebm_metrics::chains::mcse_mean;
 use ebm_samplers::{
     Baoab, BaoabWork, Hmc, Kernel, Mala, Observer, Run, SampleConfig, State, Ula, sample, sample_host,
@@ -182,5 +182,3 @@ fn options_do_what_they_say() {
         assert_eq!(state.x, [expected]);
     }
 }
-
-fn _object_safe(_: &dyn GradEnergy<Vec<f64>>) {}

@@ -2,7 +2,6 @@
 #![cfg(feature = "torch")]
 #![allow(clippy::unwrap_used)]
 
-use ebm_core::Host;
 use ebm_core::analytic::{Exact, Gaussian};
 use ebm_core::random::Purpose;
 use ebm_core::torch::TensorRng;
@@ -83,5 +82,4 @@ fn bad_starts_are_errors() {
     assert!(say(Tensor::from_slice(&[1f32, f32::NAN]).view([1, 2])).contains("NaN"));
     assert!(say(Tensor::from_slice(&[1i64, 2]).view([1, 2])).contains("float kind"));
     assert!(say(start(4, 3)).contains('3'));
-    let _ = Host::value(1, |x: &[f64]| x[0]);
 }
