@@ -36,7 +36,7 @@ impl Environment {
     pub fn current(device: tch::Device) -> Self {
         Self {
             ebm: env!("CARGO_PKG_VERSION").to_owned(),
-            libtorch: "2.13.0".to_owned(),
+            libtorch: ebm_core::torch::LIBTORCH_VERSION.to_owned(),
             threads: usize::try_from(tch::get_num_threads()).unwrap_or(1),
             vector_level: vector_level().to_owned(),
             device: format!("{device:?}"),

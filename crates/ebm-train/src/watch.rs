@@ -87,8 +87,12 @@ impl Watch {
         Ok(())
     }
 
-    /// Whether everything recorded since the last check is within the limits; forgets nothing.
+    /// Whether everything recorded since the last check is within the limits, and the last check was; forgets
+    /// nothing. A checkpoint taken then needs no memory of the watch: a resumed run counts from zero, as this one.
     pub fn peek(&self, limits: &Limits) -> Result<bool> {
+        if self.bad_checks > 0 {
+            return Ok(false);
+        }
         let mut copy = Self { worst: self.worst.as_ref().map(Tensor::shallow_clone), bad_checks: 0 };
         Ok(copy.check(limits)? == Verdict::Fine)
     }
@@ -146,5 +150,20 @@ mod tests {
         assert!(
             matches!(watch.check(&limits).unwrap(), Verdict::Diverged(why) if why.contains("not finite"))
         );
+    }
+
+    #[test]
+    fn nothing_is_saved_between_two_suspicious_checks() {
+        let limits = Limits::default();
+        let mut watch = Watch::default();
+        record(&mut watch, 1.0, 0.0, 1.0);
+        assert!(watch.peek(&limits).unwrap());
+        record(&mut watch, 1.0, 2e3, 1.0);
+        assert!(!watch.peek(&limits).unwrap());
+        assert_eq!(watch.check(&limits).unwrap(), Verdict::Suspicious);
+        record(&mut watch, 1.0, 0.0, 1.0);
+        assert!(!watch.peek(&limits).unwrap());
+        assert_eq!(watch.check(&limits).unwrap(), Verdict::Fine);
+        assert!(watch.peek(&limits).unwrap());
     }
 }

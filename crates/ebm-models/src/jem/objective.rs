@@ -110,7 +110,7 @@ impl Objective<JemNet> for JemObjective {
             let loss = loss.f_mul_scalar(self.weights.classify)?;
             return Ok(Loss { metrics: vec![("cross_entropy", loss.f_detach()?)], loss });
         }
-        let negative = self.chains.negatives(model, n_data as usize, step)?;
+        let negative = self.chains.negatives(model, n_data as usize, self.chains.rng(step))?;
         let logits = model.logits(&Tensor::f_cat(&[&batch.x, &negative], 0)?)?;
         let part = |from: i64, len: i64| logits.f_narrow(0, from, len);
         let (data, labelled, negative) = (part(0, n_data)?, part(n_data, n_labelled)?, part(n, n_data)?);

@@ -10,11 +10,11 @@ use ebm_core::random::{Purpose, Stream};
 use ebm_core::torch::Params;
 use ebm_core::{GraphEnergy, Schedule};
 use ebm_datasets::toys::{AnyToy, EightGaussians, Toy};
-use ebm_datasets::{BatchConfig, Dataset};
+use ebm_datasets::{Augment, BatchConfig, Dataset};
 use ebm_metrics::linalg::moments;
 use ebm_metrics::samples::{Grid2d, total_variation};
 use ebm_models::nn::{Mlp, MlpConfig};
-use ebm_samplers::{Kernel, Mala, ReplayBuffer, ReplayConfig};
+use ebm_samplers::{Clip, Kernel, Mala, ReplayBuffer, ReplayConfig};
 use ebm_train::objectives::{
     ContrastiveDivergence, DenoisingScoreMatching, Objective, PersistentContrastiveDivergence,
 };
@@ -43,6 +43,8 @@ pub struct Toy2d;
 struct DataSection {
     laws: Vec<String>,
     n: usize,
+    /// Standard deviation of fresh noise on every batch: all densities are those of the blurred laws.
+    noise_std: f32,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -56,6 +58,7 @@ struct ObjectiveSection {
 #[serde(deny_unknown_fields)]
 struct SamplerSection {
     step_size: f64,
+    clip_norm: f64,
     n_steps: u64,
     capacity: usize,
     reinit: f64,
@@ -68,6 +71,8 @@ struct TrainerSection {
     n_steps_dsm: u64,
     batch_size: usize,
     learning_rate: f64,
+    /// Smaller for PCD: its chains must keep up with the model.
+    learning_rate_pcd: f64,
     clip_norm: f64,
     ema_decay: f64,
     log_every: u64,
@@ -114,17 +119,19 @@ impl Config {
     }
 
     /// An exact kernel: with an unadjusted one it is the chain's biased law that comes to match the data, and on
-    /// the thin moons the density itself collapses to a point.
+    /// the thin moons the density itself collapses to a point. The drift is cut off (still exact): otherwise chains
+    /// that restart on a steep slope overshoot, are rejected for ever, and drive the energy there without bound.
     fn kernel(&self) -> Mala {
-        Mala::new(self.sampler.step_size)
+        Mala::new(self.sampler.step_size).clip(Clip::Norm(self.sampler.clip_norm))
     }
 
     fn trainer(&self, objective: &str) -> TrainerConfig {
         let t = &self.trainer;
         let n_steps = if objective == "dsm" { t.n_steps_dsm } else { t.n_steps_cd };
+        let rate = if objective == "pcd" { t.learning_rate_pcd } else { t.learning_rate };
         TrainerConfig {
             n_steps,
-            learning_rate: Schedule::cosine(t.learning_rate, 0.02 * t.learning_rate, n_steps),
+            learning_rate: Schedule::cosine(rate, 0.02 * rate, n_steps),
             optimizer: self.optimizer.clone(),
             clip_norm: Some(t.clip_norm),
             ema_decay: Some(t.ema_decay),
@@ -236,7 +243,9 @@ fn train(config: &Config, objective: &str, data: &Arc<Dataset>, run: &mut Run) -
     let label = format!("{} {objective}", data.name());
     let progress = run.progress(&label, trainer_config.n_steps, 0);
     let mut watcher = Watcher { progress, losses: Vec::new() };
-    let batches = BatchConfig { batch_size: config.trainer.batch_size, seed, ..BatchConfig::default() };
+    let augment = Augment { noise_sd: config.data.noise_std, ..Augment::default() };
+    let batches =
+        BatchConfig { batch_size: config.trainer.batch_size, seed, augment, ..BatchConfig::default() };
     let mut source = DatasetSource::new(Arc::clone(data), batches, run.device());
     let mut trainer = Trainer::new(trainer_config, &config.identity, seed, &model, &params, &mut built)?;
     let stop = run.stop_flag();
@@ -275,8 +284,8 @@ fn picture(
     Ok(())
 }
 
-/// Total variation to the exact law of the eight Gaussians, and that of the control. Score matching learns the
-/// law blurred by its noise, so both are compared with that one.
+/// Total variation to the exact law of the eight Gaussians, and that of the control. What is learned is the law
+/// blurred by the noise on the batches, and for score matching by its own too, so both are compared with that one.
 fn judge(
     config: &Config,
     objective: &str,
@@ -285,7 +294,8 @@ fn judge(
     found: &Array2<f64>,
     run: &mut Run,
 ) -> anyhow::Result<()> {
-    let blur = if objective == "dsm" { config.objective.noise_std } else { 0.0 };
+    let own_blur = if objective == "dsm" { config.objective.noise_std } else { 0.0 };
+    let blur = own_blur.hypot(f64::from(config.data.noise_std));
     let exact = EightGaussians::default().smoothed(blur);
     let exact = grid.masses(4, |[x, y]| exact.log_density(x, y))?;
     let distance = |p: &Array2<f64>| -> anyhow::Result<f64> {

@@ -29,7 +29,7 @@ pub fn versions() -> Versions {
     Versions {
         ebm: env!("CARGO_PKG_VERSION").into(),
         git: std::env::var("EBM_GIT").unwrap_or_else(|_| "unknown".into()),
-        libtorch: "2.13.0".into(),
+        libtorch: ebm_core::torch::LIBTORCH_VERSION.into(),
         rustc: env!("EBM_RUSTC").into(),
     }
 }

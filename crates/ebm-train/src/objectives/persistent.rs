@@ -3,6 +3,7 @@
 //! `L = mean E(x+) - mean E(x-)`, `x-` detached and written back. Sources: Tieleman 2008
 //! (DOI 10.1145/1390156.1390290); with a buffer and restarts, Du and Mordatch 2019 (arXiv 1903.08689).
 
+use ebm_core::torch::TensorRng;
 use ebm_core::{Error, GradEnergy, Result, TrainableEnergy};
 use ebm_samplers::{Kernel, ReplayBuffer};
 use serde_json::Value;
@@ -46,7 +47,12 @@ impl<K> PersistentContrastiveDivergence<K> {
         self.energy_l2
     }
 
-    /// `n` negatives at training step `step`: drawn, moved, written back, detached.
+    /// The stream of training step `step`.
+    pub fn rng(&self, step: u64) -> TensorRng {
+        negative_rng(self.seed, step, self.n_steps)
+    }
+
+    /// `n` negatives: drawn, moved with `rng` ([`Self::rng`] in training), written back, detached.
     ///
     /// # Errors
     /// What the energy or the kernel returns.
@@ -54,13 +60,12 @@ impl<K> PersistentContrastiveDivergence<K> {
         &mut self,
         energy: &E,
         n: usize,
-        step: u64,
+        rng: TensorRng,
     ) -> Result<Tensor>
     where
         K: Kernel<Tensor, E>,
     {
         let replay = self.buffer.draw(n)?;
-        let rng = negative_rng(self.seed, step, self.n_steps);
         let ends = run_chains(&self.kernel, energy, &replay.x, self.n_steps, rng)?;
         self.buffer.write_back(&replay, &ends)?;
         Ok(ends)
@@ -91,7 +96,8 @@ impl<K> PersistentContrastiveDivergence<K> {
 impl<M: TrainableEnergy + ?Sized, K: Kernel<Tensor, M>> Objective<M> for PersistentContrastiveDivergence<K> {
     fn loss(&mut self, model: &M, batch: &Batch, step: u64) -> Result<Loss> {
         let n = batch.x.size().first().copied().unwrap_or(0) as usize;
-        let negative = self.negatives(model, n, step)?;
+        let rng = self.rng(step);
+        let negative = self.negatives(model, n, rng)?;
         contrast(&model.energy_graph(&batch.x)?, &model.energy_graph(&negative)?, self.energy_l2)
     }
 

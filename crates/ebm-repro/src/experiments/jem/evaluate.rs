@@ -9,7 +9,7 @@ use ebm_metrics::{Bootstrap, bootstrap, paired_difference};
 use ebm_models::jem::JemNet;
 use ebm_models::joint::{JointEnergy, marginal_energy};
 use ebm_samplers::ReplayBuffer;
-use ebm_train::objectives::run_chains;
+use ebm_train::objectives::PersistentContrastiveDivergence;
 use ndarray::{Array2, Axis, s};
 use tch::{Kind, Tensor};
 
@@ -61,27 +61,22 @@ pub fn rows(x: &Tensor) -> anyhow::Result<Array2<f64>> {
 fn frozen_buffer(config: &Config, net: &JemNet, run: &Run) -> anyhow::Result<Tensor> {
     let size = [config.model.channels, config.model.side, config.model.side].map(|n| n as i64);
     let capacity = config.eval.twin_capacity;
-    let mut buffer = ReplayBuffer::new(config.buffer(capacity), &size, run.seed(), run.device())?;
-    let (kernel, n_steps) = (config.kernel(), config.sampler.n_steps);
+    let buffer = ReplayBuffer::new(config.buffer(capacity), &size, run.seed(), run.device())?;
+    let n_steps = config.sampler.n_steps;
+    let mut chains = PersistentContrastiveDivergence::new(config.kernel(), n_steps, 0.0, buffer, run.seed())?;
     let batch = config.trainer.batch_size.min(capacity);
     let n_draws = (config.eval.twin_visits * capacity as u64).div_ceil(batch as u64);
     let mut progress = run.progress("sampling the twin", n_draws, 0);
     for draw in 0..n_draws {
-        let replay = buffer.draw(batch)?;
-        let ends = run_chains(
-            &kernel,
-            net,
-            &replay.x,
-            n_steps,
-            data::evaluation_rng(run.seed(), data::CHAINS + draw * n_steps),
-        )?;
-        buffer.write_back(&replay, &ends)?;
+        let rng = data::evaluation_rng(run.seed(), data::CHAINS + draw * n_steps);
+        // The buffer keeps them.
+        drop(chains.negatives(net, batch, rng)?);
         progress.update(draw, f64::NAN);
         if run.should_stop() {
             return Err(ebm_core::Error::stopped().into());
         }
     }
-    Ok(buffer.points().shallow_clone())
+    Ok(chains.buffer().points().shallow_clone())
 }
 
 /// Frechet distances in the principal components of the training set.
@@ -206,9 +201,8 @@ pub fn evaluate(
     run.report.judge("twin_fd_ratio", twin_ratio, Some(twin_ci))?;
     let train = data.train.x().mapv(f64::from);
     let floor = frechet_distance(space.pca.transform(train.view())?.view(), space.judged.view())?;
-    let nearest = |x: &Array2<f64>| {
-        nearest_neighbours(x.slice(s![..x.nrows().min(NEAREST), ..]), train.view())
-    };
+    let nearest =
+        |x: &Array2<f64>| nearest_neighbours(x.slice(s![..x.nrows().min(NEAREST), ..]), train.view());
     let near = nearest(&rows(&samples)?)?;
     let near_judged = nearest(&data.judged.x().mapv(f64::from))?;
     let mean =
