@@ -249,8 +249,10 @@ impl<X: Point, W, I: StepInfo<X>> Observer<X, W, I> for Tally<X> {
             });
         }
         if let Some(diverged) = info.diverged() {
-            let one = X::Scalar::select(diverged, &X::Scalar::same(1.0), &X::Scalar::same(0.0))?;
-            self.diverged = Scalar::linear([(1.0, &self.diverged), (1.0, &one)])?;
+            // Chosen from the count and the count plus one: a 1 and a 0 to choose from would be two more tensors
+            // in every step.
+            let one_more = Scalar::linear([(1.0, &self.diverged), (1.0, &X::Scalar::same(1.0))])?;
+            self.diverged = Scalar::select(diverged, &one_more, &self.diverged)?;
         }
         Ok(())
     }

@@ -2,13 +2,16 @@
 #![cfg(feature = "torch")]
 #![allow(clippy::unwrap_used)]
 
+use ebm_core::Torch;
 use ebm_core::analytic::{Exact, Gaussian};
 use ebm_core::random::Purpose;
 use ebm_core::torch::TensorRng;
 use ebm_metrics::chains::mcse_mean;
-use ebm_samplers::{Baoab, Hmc, Mala, SampleConfig, Ula, sample, sample_into};
+use ebm_samplers::{
+    Baoab, Hmc, Info, Mala, Observer, SampleConfig, State, Ula, sample, sample_batch, sample_into,
+};
 use ndarray::{Array2, ArrayView3, s};
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Kind, Tensor, nn};
 
 fn start(n: i64, d: i64) -> Tensor {
     TensorRng::new(0, Purpose::Start).normal(&[n, d], 1.0, Kind::Float, Device::Cpu).unwrap()
@@ -71,6 +74,35 @@ fn a_run_is_a_function_of_the_seed_and_sinks_see_every_draw() {
     for (i, row) in rows.iter().enumerate() {
         assert_eq!(kept.slice(s![.., i, ..]).iter().copied().collect::<Vec<_>>(), *row);
     }
+}
+
+/// Keeps what each step reports.
+struct Diverged(Vec<Vec<bool>>);
+
+impl<W> Observer<Tensor, W, Info<Tensor>> for Diverged {
+    fn after_step(&mut self, _: &mut State<Tensor, W>, info: &Info<Tensor>) -> ebm_core::Result<()> {
+        self.0.push(Vec::try_from(&info.diverged.0)?);
+        Ok(())
+    }
+}
+
+/// An energy that is no number beyond a wall: each chain's divergences after burn-in are counted.
+#[test]
+fn divergences_are_counted_per_chain() {
+    let wall = Torch::module(nn::func(|x: &Tensor| {
+        let energy = x.square().view(-1) * 0.5;
+        energy.where_self(&x.abs().view(-1).le(1.0), &energy.full_like(f64::NAN))
+    }));
+    let (kernel, x) = (Hmc::new(0.5, 4), start(16, 1).clamp(-1.0, 1.0));
+    let config = SampleConfig { n_draws: 100, burn_in: 20, ..Default::default() };
+    let mut seen = Diverged(Vec::new());
+    let _ = sample_batch(&kernel, &wall, x.shallow_clone(), 120, config.seed, &mut seen).unwrap();
+    let counts: Vec<u64> =
+        (0..16).map(|chain| seen.0[20..].iter().filter(|step| step[chain]).count() as u64).collect();
+    let run = sample(&kernel, &wall, x, &config).unwrap();
+    assert_eq!(run.n_diverged, counts);
+    assert!(counts.iter().all(|n| (1..100).contains(n)), "{counts:?}");
+    assert!(run.draws.array().iter().all(|x| x.abs() <= 1.0));
 }
 
 #[test]
