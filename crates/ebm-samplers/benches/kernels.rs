@@ -16,14 +16,23 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use ebm_core::analytic::DoubleWell;
 use ebm_core::random::{Purpose, Stream};
 use ebm_core::{Block, HostPoint};
-use ebm_samplers::{Baoab, Hmc, Kernel, Mala, Ula, sample_host};
+use ebm_samplers::{Baoab, Hmc, Kernel, Mala, Nuts, Ula, sample_host};
 
 const CHAINS: usize = 256;
 const DIM: usize = 8;
 const STEPS: u64 = 50;
 
-/// A kernel on all kinds of points: its name, its gradients (or energies) per step, its settings.
+/// A kernel on all kinds of points: its name, its gradients (or energies) per step, its settings. `host_chain` in
+/// front for one that runs on host chains alone.
 macro_rules! bench {
+    (host_chain $c:ident, $name:literal, $gradients:literal, $kernel:expr) => {{
+        let kernel = $kernel;
+        let mut group = $c.benchmark_group($name);
+        group.throughput(Throughput::Elements((CHAINS * DIM) as u64 * STEPS * $gradients));
+        let size = BatchSize::LargeInput;
+        group.bench_function("vectors", |b| b.iter_batched(vectors, |x| host(&kernel, x), size));
+        group.finish();
+    }};
     ($c:ident, $name:literal, $gradients:literal, $kernel:expr) => {{
         let kernel = $kernel;
         let mut group = $c.benchmark_group($name);
@@ -43,6 +52,8 @@ fn kernels(c: &mut Criterion) {
     bench!(c, "MALA", 1, Mala::new(0.1));
     bench!(c, "BAOAB", 1, Baoab::new(0.05, 1.0));
     bench!(c, "HMC", 10, Hmc::new(0.05, 10).jitter(0.0));
+    // Steps too short to turn within 3 doublings: always 7 leapfrogs.
+    bench!(host_chain c, "NUTS", 7, Nuts::new(0.005).max_depth(3));
 }
 
 fn energy() -> DoubleWell {

@@ -1,7 +1,7 @@
 //! Markov-chain kernels, written once for host chains, blocks of host chains and tensors.
 //!
 //! * [`sample`]: the entry for users; [`SampleConfig`] says how much, [`Run`] is what comes out.
-//! * Kernels, one file each: [`Ula`] (SGLD), [`Mala`], [`Baoab`] (underdamped Langevin), [`Hmc`].
+//! * Kernels, one file each: [`Ula`] (SGLD), [`Mala`], [`Baoab`] (underdamped Langevin), [`Hmc`], [`Nuts`] (host chains).
 //! * [`Kernel`], [`State`], [`Observer`]: what a kernel is, for those who write one or need their own loop
 //!   ([`sample_host`], `sample_batch`).
 //! * `ReplayBuffer` (feature `torch`): persistent chains for training.
@@ -14,6 +14,7 @@ mod hmc;
 mod kernel;
 mod mala;
 mod metropolis;
+mod nuts;
 #[cfg(feature = "torch")]
 mod replay_buffer;
 mod sample;
@@ -29,6 +30,7 @@ pub use hmc::Hmc;
 pub use kernel::{Clip, Info, Kernel, Observer, State, StepInfo};
 pub use mala::Mala;
 pub use metropolis::metropolis;
+pub use nuts::{Nuts, NutsInfo, NutsWork};
 #[cfg(feature = "torch")]
 pub use replay_buffer::{Replay, ReplayBuffer, ReplayConfig, ReplayState};
 pub use sample::{DrawSink, Draws, Progress, Run, SampleConfig, Starts, sample, sample_into};

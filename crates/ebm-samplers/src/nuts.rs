@@ -1,0 +1,503 @@
+//! The No-U-Turn Sampler on one host chain: Hamiltonian Monte Carlo that finds its own path length.
+//!
+//! Momentum `r ~ N(0, I)`; a path is doubled forwards or backwards, 2^depth leapfrogs at a time, until its ends
+//! turn towards each other; the next position is drawn from the path with weights `exp(-H)` (multinomial, biased
+//! towards the newer half). The path is walked leaf by leaf: of a subtree only the left ends of its unfinished
+//! binary subtrees are kept, `depth` points in all.
+//!
+//! Sources: Hoffman and Gelman 2014 (arXiv 1111.4246); multinomial weights and the generalised criterion, Betancourt
+//! 2017 (arXiv 1701.02434); the walk without recursion, Phan, Pradhan and Jankowiak 2019 (arXiv 1912.11554).
+
+use ebm_core::random::Stream;
+use ebm_core::{Error, GradEnergy, Point, Result, Schedule};
+use serde::{Deserialize, Serialize};
+
+use crate::kernel::{Kernel, State, StepInfo, bare_state, check_step_size};
+
+/// A leaf whose energy is this far above the start's ends the path as diverged (Stan's limit).
+const DIVERGENCE: f64 = 1000.0;
+
+/// Settings of the No-U-Turn Sampler. Exact: the target is its stationary law at any step size.
+///
+/// Use it when nothing is known about a good path length. Not for targets whose gradient is not the energy's, and
+/// not across separated modes.
+///
+/// ```
+/// use ebm_core::analytic::Gaussian;
+/// use ebm_samplers::{Nuts, SampleConfig, sample};
+/// let config = SampleConfig { n_draws: 200, burn_in: 200, target_accept: Some(0.8), ..Default::default() };
+/// let run = sample(&Nuts::new(0.1), &Gaussian::standard(3)?, vec![vec![0.0f64; 3]; 4], &config)?;
+/// assert!(run.acceptance.iter().all(|a| *a > 0.5));
+/// # Ok::<(), ebm_core::Error>(())
+/// ```
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Nuts {
+    /// The leapfrog's step size, above 0.
+    pub step_size: Schedule,
+    /// The path is doubled at most this often: at most `2^max_depth - 1` leapfrogs a step. In `1..=20`.
+    #[serde(default = "default_max_depth")]
+    pub max_depth: u32,
+}
+
+fn default_max_depth() -> u32 {
+    10
+}
+
+impl Nuts {
+    /// With at most 10 doublings.
+    pub fn new(step_size: impl Into<Schedule>) -> Self {
+        Self { step_size: step_size.into(), max_depth: default_max_depth() }
+    }
+
+    /// Set [`Nuts::max_depth`].
+    pub fn max_depth(mut self, max_depth: u32) -> Self {
+        self.max_depth = max_depth;
+        self
+    }
+}
+
+/// What NUTS reports of a step.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct NutsInfo {
+    /// Mean over the path's leaves of `min(1, exp(H_start - H_leaf))`.
+    pub accept_prob: f64,
+    /// Whether the path met an energy error above 1000 or a number that is not finite.
+    pub diverged: bool,
+    /// Doublings of the path.
+    pub depth: u32,
+    /// Whether it was cut off at `max_depth`.
+    pub saturated: bool,
+    /// Leapfrogs, and so gradients.
+    pub n_leapfrogs: u32,
+    /// The Hamiltonian at the start of the path: E-BFMI is computed from it.
+    pub hamiltonian: f64,
+}
+
+impl<X: Point<Scalar = f64>> StepInfo<X> for NutsInfo {
+    fn accept_prob(&self) -> Option<&f64> {
+        Some(&self.accept_prob)
+    }
+    fn diverged(&self) -> Option<&bool> {
+        Some(&self.diverged)
+    }
+}
+
+/// A place in phase space, with the gradient there.
+#[derive(Debug)]
+struct Place<X> {
+    x: X,
+    momentum: X,
+    grad: X,
+}
+
+impl<X: Point> Place<X> {
+    fn like(x: &X) -> Result<Self> {
+        Ok(Self { x: x.zeros_like()?, momentum: x.zeros_like()?, grad: x.zeros_like()? })
+    }
+
+    fn set_from(&mut self, other: &Self) -> Result<()> {
+        self.x.set_from(&other.x)?;
+        self.momentum.set_from(&other.momentum)?;
+        self.grad.set_from(&other.grad)
+    }
+}
+
+/// A position drawn from a path: its gradient and energy are kept, so that nothing is evaluated twice.
+#[derive(Debug)]
+struct Drawn<X> {
+    x: X,
+    grad: X,
+    energy: f64,
+}
+
+impl<X: Point> Drawn<X> {
+    fn like(x: &X) -> Result<Self> {
+        Ok(Self { x: x.zeros_like()?, grad: x.zeros_like()?, energy: f64::NAN })
+    }
+}
+
+/// The left end of an unfinished binary subtree.
+#[derive(Debug)]
+struct Mark<X> {
+    momentum: X,
+    /// Sum of the momenta from the first leaf of the doubling up to this one.
+    sum: X,
+    /// `sum . momentum` and `|momentum|^2`.
+    sum_dot: f64,
+    norm2: f64,
+}
+
+/// The path's ends, what was drawn from it, and the marks of the doubling under way. Allocated once.
+#[derive(Debug)]
+pub struct NutsWork<X> {
+    /// Backward and forward end.
+    ends: [Place<X>; 2],
+    walker: Place<X>,
+    /// Drawn from the new half.
+    drawn: Drawn<X>,
+    /// Sums of the momenta of the path and of the new half.
+    sum: X,
+    new_sum: X,
+    marks: Vec<Mark<X>>,
+}
+
+impl<X: Point> NutsWork<X> {
+    fn new(x: &X, max_depth: u32) -> Result<Self> {
+        let mark = |_| Ok(Mark { momentum: x.zeros_like()?, sum: x.zeros_like()?, sum_dot: 0.0, norm2: 0.0 });
+        Ok(Self {
+            ends: [Place::like(x)?, Place::like(x)?],
+            walker: Place::like(x)?,
+            drawn: Drawn::like(x)?,
+            sum: x.zeros_like()?,
+            new_sum: x.zeros_like()?,
+            marks: (0..max_depth).map(mark).collect::<Result<_>>()?,
+        })
+    }
+}
+
+/// `ln(e^a + e^b)`.
+#[inline(always)]
+fn log_add(a: f64, b: f64) -> f64 {
+    let (low, high) = if a < b { (a, b) } else { (b, a) };
+    if high == f64::NEG_INFINITY { high } else { high + (low - high).exp().ln_1p() }
+}
+
+/// Whether a stretch of path turns: the mean momentum between its ends, `sum - (first + last) / 2`, points against
+/// one of the ends. Given as dot products.
+#[inline(always)]
+fn turns(sum_first: f64, sum_last: f64, first2: f64, last2: f64, first_last: f64) -> bool {
+    sum_first - 0.5 * (first2 + first_last) <= 0.0 || sum_last - 0.5 * (last2 + first_last) <= 0.0
+}
+
+/// What a doubling came to.
+struct Half {
+    log_weight: f64,
+    complete: bool,
+}
+
+/// One leapfrog of `h` (negative: backwards); returns the energy there.
+#[inline(always)]
+fn leapfrog<X: Point<Scalar = f64>, E: GradEnergy<X> + ?Sized>(
+    energy: &E,
+    place: &mut Place<X>,
+    h: f64,
+) -> Result<f64> {
+    let half = -0.5 * h;
+    place.momentum.add_scaled(&half, &place.grad)?;
+    place.x.add_scaled(&h, &place.momentum)?;
+    let end = energy.energy_grad(&place.x, &mut place.grad)?;
+    place.momentum.add_scaled(&half, &place.grad)?;
+    Ok(end)
+}
+
+impl<X: Point<Scalar = f64>> NutsWork<X> {
+    /// Walk `2^depth` leaves from `walker` on; what is drawn from them is in `drawn`, their momenta's sum in
+    /// `new_sum`.
+    fn double<E: GradEnergy<X> + ?Sized>(
+        &mut self,
+        energy: &E,
+        depth: u32,
+        h: f64,
+        info: &mut NutsInfo,
+        rng: &mut Stream,
+    ) -> Result<Half>
+    where
+        X: Point<Rng = Stream>,
+    {
+        let mut log_weight = f64::NEG_INFINITY;
+        let n_leaves = 1u32 << depth;
+        for leaf in 0..n_leaves {
+            let end = leapfrog(energy, &mut self.walker, h)?;
+            let norm2 = self.walker.momentum.inner_each(&self.walker.momentum)?;
+            let gain = info.hamiltonian - (end + 0.5 * norm2);
+            info.n_leapfrogs += 1;
+            // A NaN compares false.
+            if !(gain > -DIVERGENCE) {
+                info.diverged = true;
+                return Ok(Half { log_weight, complete: false });
+            }
+            info.accept_prob += gain.min(0.0).exp();
+
+            let total = log_add(log_weight, gain);
+            if log_weight == f64::NEG_INFINITY || rng.uniform().ln() < gain - total {
+                self.drawn.x.set_from(&self.walker.x)?;
+                self.drawn.grad.set_from(&self.walker.grad)?;
+                self.drawn.energy = end;
+            }
+            log_weight = total;
+
+            if leaf == 0 {
+                self.new_sum.set_from(&self.walker.momentum)?;
+            } else {
+                self.new_sum.add_scaled(&1.0, &self.walker.momentum)?;
+            }
+            if leaf % 2 == 0 {
+                self.mark(leaf, norm2)?;
+            } else if self.turns_at(leaf, norm2)? {
+                return Ok(Half { log_weight, complete: false });
+            }
+        }
+        Ok(Half { log_weight, complete: true })
+    }
+
+    /// Remember an even leaf as the left end of the subtrees that begin with it.
+    #[inline(always)]
+    fn mark(&mut self, leaf: u32, norm2: f64) -> Result<()> {
+        let Some(mark) = self.marks.get_mut(leaf.count_ones() as usize) else { return Ok(()) };
+        mark.momentum.set_from(&self.walker.momentum)?;
+        mark.sum.set_from(&self.new_sum)?;
+        mark.sum_dot = mark.sum.inner_each(&mark.momentum)?;
+        mark.norm2 = norm2;
+        Ok(())
+    }
+
+    /// Whether one of the subtrees that end with this odd leaf turns. The leaf ends as many as it has trailing
+    /// one bits; their left ends are the latest marks, the smallest subtree's first.
+    #[inline(always)]
+    fn turns_at(&self, leaf: u32, norm2: f64) -> Result<bool> {
+        let last = &self.walker.momentum;
+        let sum_last = self.new_sum.inner_each(last)?;
+        let newest = (leaf - 1).count_ones() as usize;
+        let n_subtrees = leaf.trailing_ones() as usize;
+        for mark in self.marks.iter().take(newest + 1).rev().take(n_subtrees) {
+            let first_last = mark.momentum.inner_each(last)?;
+            // The stretch's sum is new_sum - mark.sum + mark.momentum.
+            let with_first = self.new_sum.inner_each(&mark.momentum)? - mark.sum_dot + mark.norm2;
+            let with_last = sum_last - mark.sum.inner_each(last)? + first_last;
+            if turns(with_first, with_last, mark.norm2, norm2, first_last) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whether the whole path turns.
+    fn path_turns(&self) -> Result<bool> {
+        let [first, last] = [&self.ends[0].momentum, &self.ends[1].momentum];
+        Ok(turns(
+            self.sum.inner_each(first)?,
+            self.sum.inner_each(last)?,
+            first.inner_each(first)?,
+            last.inner_each(last)?,
+            first.inner_each(last)?,
+        ))
+    }
+}
+
+impl<X: Point<Scalar = f64, Rng = Stream>, E: GradEnergy<X> + ?Sized> Kernel<X, E> for Nuts {
+    type Work = NutsWork<X>;
+    type Info = NutsInfo;
+
+    fn check(&self) -> Result<()> {
+        check_step_size(&self.step_size)?;
+        if !(1..=20).contains(&self.max_depth) {
+            return Err(Error::bad_value("max_depth", self.max_depth, "1 to 20", "10 is usual"));
+        }
+        Ok(())
+    }
+
+    fn step_size(&self) -> &Schedule {
+        &self.step_size
+    }
+
+    fn init(&self, energy: &E, x: X) -> Result<State<X, Self::Work>> {
+        let work = NutsWork::new(&x, self.max_depth)?;
+        let mut state = bare_state(x, &self.step_size, work)?;
+        state.energy = energy.energy_grad(&state.x, &mut state.grad)?;
+        Ok(state)
+    }
+
+    fn step(&self, energy: &E, state: &mut State<X, Self::Work>, rng: &mut Stream) -> Result<NutsInfo> {
+        let State { x, grad, energy: here, step_size, work, .. } = state;
+        let [back, front] = &mut work.ends;
+        back.x.set_from(x)?;
+        back.grad.set_from(grad)?;
+        back.momentum.set_normal(rng)?;
+        front.set_from(back)?;
+        work.sum.set_from(&back.momentum)?;
+        let hamiltonian = *here + 0.5 * work.sum.inner_each(&work.sum)?;
+        let mut info = NutsInfo {
+            accept_prob: 0.0,
+            diverged: false,
+            depth: 0,
+            saturated: true,
+            n_leapfrogs: 0,
+            hamiltonian,
+        };
+        let mut log_weight = 0.0;
+        for depth in 0..self.max_depth {
+            let forward = rng.uniform() < 0.5;
+            let end = usize::from(forward);
+            work.walker.set_from(&work.ends[end])?;
+            let h = if forward { *step_size } else { -*step_size };
+            let half = work.double(energy, depth, h, &mut info, rng)?;
+            if !half.complete {
+                info.saturated = false;
+                break;
+            }
+            info.depth = depth + 1;
+            if rng.uniform().ln() < half.log_weight - log_weight {
+                x.set_from(&work.drawn.x)?;
+                grad.set_from(&work.drawn.grad)?;
+                *here = work.drawn.energy;
+            }
+            log_weight = log_add(log_weight, half.log_weight);
+            std::mem::swap(&mut work.ends[end], &mut work.walker);
+            work.sum.add_scaled(&1.0, &work.new_sum)?;
+            if work.path_turns()? {
+                info.saturated = false;
+                break;
+            }
+        }
+        info.accept_prob /= f64::from(info.n_leapfrogs.max(1));
+        Ok(info)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ebm_core::analytic::{Exact, Funnel, Gaussian};
+    use ebm_core::random::Purpose;
+    use ebm_core::{Energy, Host};
+
+    /// The walk's checks against the plain definition: every aligned subtree of 2^k leaves that ends at the leaf,
+    /// its momenta summed anew.
+    #[test]
+    fn the_marks_find_the_subtrees_that_turn() {
+        let mut rng = Stream::new(0, Purpose::User, 0);
+        let (mut found, mut checked) = (0, 0);
+        for _ in 0..2000 {
+            let mut work = NutsWork::new(&vec![0.0f64; 2], 6).unwrap();
+            let mut momenta: Vec<Vec<f64>> = Vec::new();
+            for leaf in 0..32u32 {
+                // A drift, so that short subtrees mostly go straight.
+                let mut r = vec![1.5, 0.0];
+                r.add_normal(&1.0, &mut rng).unwrap();
+                work.walker.momentum.clone_from(&r);
+                momenta.push(r.clone());
+                let norm2 = r.inner_each(&r).unwrap();
+                if leaf == 0 {
+                    work.new_sum.set_from(&r).unwrap();
+                } else {
+                    work.new_sum.add_scaled(&1.0, &r).unwrap();
+                }
+                if leaf % 2 == 0 {
+                    work.mark(leaf, norm2).unwrap();
+                    continue;
+                }
+                let expected = (1..=leaf.trailing_ones()).any(|k| {
+                    let stretch = &momenta[(leaf + 1 - (1 << k)) as usize..];
+                    let (first, last) = (&stretch[0], &stretch[stretch.len() - 1]);
+                    let mean: Vec<f64> = (0..2)
+                        .map(|i| stretch.iter().map(|r| r[i]).sum::<f64>() - 0.5 * (first[i] + last[i]))
+                        .collect();
+                    mean.inner_each(first).unwrap() <= 0.0 || mean.inner_each(last).unwrap() <= 0.0
+                });
+                assert_eq!(work.turns_at(leaf, norm2).unwrap(), expected, "leaf {leaf}");
+                checked += 1;
+                found += u32::from(expected);
+            }
+        }
+        assert!(found > checked / 10 && found < checked, "{found} of {checked}");
+    }
+
+    fn run(
+        energy: &impl GradEnergy<Vec<f64>>,
+        kernel: &Nuts,
+        start: &[f64],
+        n: usize,
+        seed: u64,
+    ) -> Vec<Vec<f64>> {
+        let mut rng = Stream::new(seed, Purpose::Chain, 0);
+        let mut state = kernel.init(energy, start.to_vec()).unwrap();
+        (0..n)
+            .map(|_| {
+                kernel.advance(energy, &mut state, &mut rng).unwrap();
+                state.x.clone()
+            })
+            .collect()
+    }
+
+    /// Mean and covariance of a correlated Gaussian, within 4 standard errors by batch means.
+    #[test]
+    fn the_moments_of_a_gaussian_are_exact() {
+        let target = Gaussian::new(vec![1.0, -2.0], vec![2.0, 0.9, 0.9, 0.5]).unwrap();
+        let draws = run(&target, &Nuts::new(0.3), &[0.0, 0.0], 40_000, 1);
+        let moment = |f: &dyn Fn(&[f64]) -> f64, exact: f64| {
+            let means: Vec<f64> = draws[800..]
+                .chunks_exact(980)
+                .map(|batch| batch.iter().map(|x| f(x)).sum::<f64>() / batch.len() as f64)
+                .collect();
+            let n = means.len() as f64;
+            let mean = means.iter().sum::<f64>() / n;
+            let error = (means.iter().map(|m| (m - mean).powi(2)).sum::<f64>() / (n - 1.0) / n).sqrt();
+            assert!((mean - exact).abs() < 4.0 * error, "{mean} +- {error}, exact {exact}");
+            assert!(error < 0.05);
+        };
+        moment(&|x| x[0], 1.0);
+        moment(&|x| x[1], -2.0);
+        moment(&|x| (x[0] - 1.0).powi(2), 2.0);
+        moment(&|x| (x[1] + 2.0).powi(2), 0.5);
+        moment(&|x| (x[0] - 1.0) * (x[1] + 2.0), 0.9);
+    }
+
+    /// The path length adapts: one start per chain drawn from the target must stay distributed as the target.
+    /// Chi-square on 16 cells of equal probability of the funnel's neck, 8,000 chains of 5 steps.
+    #[test]
+    fn the_funnel_is_left_invariant() {
+        let target = Funnel::new(3).unwrap();
+        let kernel = Nuts::new(0.4).max_depth(6);
+        let mut counts = [0.0f64; 16];
+        let n = 8000;
+        for chain in 0..n {
+            let mut rng = Stream::new(7, Purpose::Chain, chain);
+            let start: Vec<f64> = target.sample(&mut rng);
+            let mut state = kernel.init(&target, start).unwrap();
+            for _ in 0..5 {
+                kernel.advance(&target, &mut state, &mut rng).unwrap();
+            }
+            let cell = normal_cdf(state.x[0] / 3.0) * 16.0;
+            counts[(cell as usize).min(15)] += 1.0;
+        }
+        let expected = n as f64 / 16.0;
+        let chi2: f64 = counts.iter().map(|c| (c - expected).powi(2) / expected).sum();
+        assert!(chi2 < 49.1, "{chi2}: {counts:?}"); // 15 degrees of freedom, level 1.7e-5
+    }
+
+    /// Abramowitz and Stegun 7.1.26: good to 1.5e-7.
+    fn normal_cdf(z: f64) -> f64 {
+        let x = z.abs() / 2f64.sqrt();
+        let t = 1.0 / (1.0 + 0.327_591_1 * x);
+        let poly = t
+            * (0.254_829_592
+                + t * (-0.284_496_736 + t * (1.421_413_741 + t * (-1.453_152_027 + t * 1.061_405_429))));
+        let erf = 1.0 - poly * (-x * x).exp();
+        if z < 0.0 { 0.5 * (1.0 - erf) } else { 0.5 * (1.0 + erf) }
+    }
+
+    #[test]
+    fn trouble_is_reported() {
+        let walled = Host::value_grad(1, |x: &[f64], g: &mut [f64]| {
+            g[0] = x[0];
+            if x[0].abs() > 1.0 { f64::NAN } else { 0.5 * x[0] * x[0] }
+        });
+        let kernel = Nuts::new(0.5);
+        let mut rng = Stream::new(0, Purpose::Chain, 0);
+        let mut state = kernel.init(&walled, vec![0.0]).unwrap();
+        let mut diverged = 0;
+        for _ in 0..200 {
+            let info = kernel.advance(&walled, &mut state, &mut rng).unwrap();
+            diverged += u32::from(info.diverged);
+            assert!(state.x[0].abs() <= 1.0 && state.energy == walled.energy(&state.x).unwrap());
+        }
+        assert!(diverged > 20);
+        let flat = Nuts::new(1e-6).max_depth(3);
+        let mut state = flat.init(&walled, vec![0.0]).unwrap();
+        let info = flat.advance(&walled, &mut state, &mut rng).unwrap();
+        assert!(info.saturated && info.depth == 3 && info.n_leapfrogs == 7);
+        let wrong = Kernel::<Vec<f64>, Gaussian>::check(&Nuts::new(0.1).max_depth(0)).unwrap_err();
+        assert!(wrong.to_string().contains("max_depth"), "{wrong}");
+    }
+}
