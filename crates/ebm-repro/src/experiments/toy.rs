@@ -150,9 +150,9 @@ struct Watcher {
 
 impl TrainObserver for Watcher {
     fn log(&mut self, step: u64, values: &[(&str, f64)]) -> ebm_core::Result<()> {
-        let loss = values.first().map_or(f64::NAN, |(_, loss)| *loss);
+        let loss = values.first().map(|(_, loss)| *loss);
         self.progress.update(step, loss);
-        self.losses.push((step as f64, loss));
+        self.losses.extend(loss.map(|loss| (step as f64, loss)));
         Ok(())
     }
 }

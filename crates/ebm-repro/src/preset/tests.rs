@@ -138,3 +138,15 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn zz_deep() {
+    let d: usize = std::env::var("D").unwrap().parse().unwrap();
+    let key = ["a"; 79].join(".");
+    let mut v = "1".to_owned();
+    for _ in 0..d {
+        v = format!("{{{key}={v}}}");
+    }
+    let r = Preset::parse("test", Kind::Cpu, &format!("{TEXT}\n[eval]\nx = {v}\n"));
+    eprintln!("{} {:?}", v.len(), r.map(|p| p.identity_json().to_string().len()));
+}

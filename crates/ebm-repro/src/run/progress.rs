@@ -36,10 +36,12 @@ impl Progress {
         Self { label: label.to_owned(), n_steps, first_step, start: now, last_line: now, bar }
     }
 
-    /// `step` steps are done, and the loss (or what else is watched) stands at `loss`.
-    pub fn update(&mut self, step: u64, loss: f64) {
+    /// `step` steps are done, and the loss stands at `loss`, where there is one.
+    pub fn update(&mut self, step: u64, loss: Option<f64>) {
         if let Some(bar) = &self.bar {
-            bar.set_prefix(format!("loss {}", number(loss)));
+            if let Some(loss) = loss {
+                bar.set_prefix(format!("loss {}", number(loss)));
+            }
             bar.set_position(step);
         } else if self.last_line.elapsed() >= PLAIN_EVERY {
             self.last_line = Instant::now();
@@ -47,11 +49,12 @@ impl Progress {
         }
     }
 
-    fn line(&self, step: u64, loss: f64) -> String {
+    fn line(&self, step: u64, loss: Option<f64>) -> String {
         let done = step.saturating_sub(self.first_step).max(1) as f64;
         let left = self.n_steps.saturating_sub(step) as f64 * self.start.elapsed().as_secs_f64() / done;
-        let (label, n_steps, loss) = (&self.label, self.n_steps, number(loss));
-        format!("{label}: step {step} of {n_steps}, loss {loss}, {} left", crate::report::duration(left))
+        let (label, n_steps) = (&self.label, self.n_steps);
+        let loss = loss.map_or_else(String::new, |loss| format!(" loss {},", number(loss)));
+        format!("{label}: step {step} of {n_steps},{loss} {} left", crate::report::duration(left))
     }
 }
 
@@ -69,8 +72,10 @@ mod tests {
 
     #[test]
     fn a_plain_line_says_where_it_is() {
-        let line = Progress::new("training", 100, 50).line(60, 0.25);
+        let line = Progress::new("training", 100, 50).line(60, Some(0.25));
         assert!(line.starts_with("training: step 60 of 100, loss 0.25, "), "{line}");
-        Progress::new("nothing", 0, 0).update(0, f64::NAN);
+        let line = Progress::new("sampling", 100, 50).line(60, None);
+        assert!(line.starts_with("sampling: step 60 of 100, 0.0 s left"), "{line}");
+        Progress::new("nothing", 0, 0).update(0, Some(f64::NAN));
     }
 }

@@ -111,7 +111,7 @@ impl Experiment for Toy {
         for step in first + 1..=trainer.n_steps {
             std::thread::sleep(std::time::Duration::from_millis(trainer.pause_ms));
             logs.scalars(step, &[("loss", 1.0 / step as f64)])?;
-            progress.update(step, 1.0 / step as f64);
+            progress.update(step, Some(1.0 / step as f64));
             fs::create_dir_all(run.checkpoints_dir())?;
             ebm_train::tensors::write_atomically(&checkpoint, step.to_string().as_bytes())?;
             if model.ending == "interrupted" && step == 2 && !run.resume() {

@@ -71,7 +71,7 @@ fn frozen_buffer(config: &Config, net: &JemNet, run: &Run) -> anyhow::Result<Ten
         let rng = data::evaluation_rng(run.seed(), data::CHAINS + draw * n_steps);
         // The buffer keeps them.
         drop(chains.negatives(net, batch, rng)?);
-        progress.update(draw, f64::NAN);
+        progress.update(draw, None);
         if run.should_stop() {
             return Err(ebm_core::Error::stopped().into());
         }

@@ -26,7 +26,7 @@ struct Watcher {
 
 impl TrainObserver for Watcher {
     fn log(&mut self, step: u64, values: &[(&str, f64)]) -> ebm_core::Result<()> {
-        self.progress.update(step, values.first().map_or(f64::NAN, |(_, loss)| *loss));
+        self.progress.update(step, values.first().map(|(_, loss)| *loss));
         self.loggers.scalars(step, values)?;
         self.loggers.flush()
     }
