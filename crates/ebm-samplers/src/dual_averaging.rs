@@ -4,6 +4,10 @@
 //! `ln h = mu - sqrt(m) / gamma H`; the average `ln h_bar <- m^-kappa ln h + (1 - m^-kappa) ln h_bar` is what is
 //! used after the adaptation. Source: Hoffman and Gelman 2014 (arXiv 1111.4246), section 3.2: `mu = ln(10 h_0)`,
 //! `gamma = 0.05`, `t0 = 10`, `kappa = 0.75`. One step size per chain, on every kind of point.
+//!
+//! The mean acceptance *while* adapting is the target. With the averaged step it is higher where acceptance is
+//! concave in `ln h`, as it is at the usual targets, by an excess of order `n_steps^-1/2`; `tests/tensors.rs` works
+//! it out.
 
 use ebm_core::{Error, Point, Result, Scalar};
 
@@ -69,5 +73,53 @@ impl<X: Point, W, I: StepInfo<X>> Observer<X, W, I> for DualAveraging<X::Scalar>
         state.step_size = if last { &self.log_average } else { &log_step }.exp_each()?;
         self.mu = Some(mu);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::{Info, bare_state};
+    use ebm_core::Schedule;
+
+    /// Adapt a single chain from `start` that accepts with probability `accept(step, step_size)`; the step sizes.
+    fn adapt(target: f64, n_steps: u64, start: f64, accept: impl Fn(u64, f64) -> f64) -> Vec<f64> {
+        let mut state = bare_state(vec![0.0], &Schedule::from(start), ()).unwrap();
+        let mut adapter = DualAveraging::new(target, n_steps).unwrap();
+        let mut one = |m| {
+            let accept_prob = accept(m, state.step_size);
+            let info = Info::<Vec<f64>> { accept_prob, accepted: true, diverged: false };
+            adapter.after_step(&mut state, &info).unwrap();
+            state.step_size
+        };
+        (1..=n_steps).map(&mut one).collect()
+    }
+
+    /// Algorithm 5 of the paper, its numbers written out.
+    #[test]
+    fn steps_are_those_of_the_paper() {
+        let accept = |m: u64| 0.7 + 0.3 * (m as f64).sin();
+        let found = adapt(0.8, 60, 0.3, |m, _| accept(m));
+        let (mut shortfall, mut log_average) = (0.0, 0.0);
+        for m in 1..=60 {
+            let (k, mu) = (m as f64, 3f64.ln());
+            shortfall = (1.0 - 1.0 / (k + 10.0)) * shortfall + (0.8 - accept(m)) / (k + 10.0);
+            let log_step = mu - k.sqrt() / 0.05 * shortfall;
+            log_average = k.powf(-0.75) * log_step + (1.0 - k.powf(-0.75)) * log_average;
+            let expected = if m == 60 { log_average } else { log_step };
+            assert!((found[m as usize - 1].ln() - expected).abs() < 1e-12, "step {m}");
+        }
+    }
+
+    /// Without noise in the acceptance nothing is left but the pull of the start, which falls as one over sqrt(m):
+    /// what chains end above their target comes from the noise.
+    #[test]
+    fn without_noise_it_ends_on_target() {
+        let (start, target) = (0.3f64, 0.8f64);
+        for m in [1000, 100_000] {
+            let h = adapt(target, m, start, |_, h| (-h).exp())[m as usize - 1];
+            let pull = 0.05 * (10.0 * start / -target.ln()).ln() / (2.0 * (m as f64).sqrt());
+            assert!(((-h).exp() - (target - pull)).abs() < 0.2 * pull, "{m}: {} {pull}", (-h).exp());
+        }
     }
 }
