@@ -15,20 +15,23 @@ fuzz_target!(|bytes: &[u8]| {
     let Ok(input) = str::from_utf8(bytes) else { return };
     let mut parts = input.split('\0');
     let text = parts.next().filter(|own| !own.is_empty()).unwrap_or(EMBEDDED[0].2);
-    let Ok(preset) = Preset::parse("fuzz", Kind::Cpu, text) else { return };
+    let Ok(mut preset) = Preset::parse("fuzz", Kind::Cpu, text) else { return };
     survives_writing(&preset);
     let mut small = preset.clone();
     small.apply_smoke().expect("tried when the preset was read");
     survives_writing(&small);
     // The program applies [smoke] first.
-    let arguments: Vec<&str> = parts.collect();
-    for mut changed in [preset, small] {
-        // The program ends at the first that is wrong.
-        if !arguments.is_empty() && arguments.iter().all(|argument| changed.set(argument).is_ok()) {
-            assert!(changed.is_modified());
-            survives_writing(&changed);
+    for argument in parts {
+        for changed in [&mut preset, &mut small] {
+            let before = changed.identity_json();
+            match changed.set(argument) {
+                Ok(()) => assert!(changed.is_modified()),
+                Err(_) => assert_eq!(changed.identity_json(), before, "{argument}"),
+            }
         }
     }
+    survives_writing(&preset);
+    survives_writing(&small);
 });
 
 /// Its identity, written as TOML, is a preset of the same identity.

@@ -85,6 +85,8 @@ fn to_json(value: &Value) -> serde_json::Value {
     match value {
         Value::String(s) => json!(s),
         Value::Integer(i) => json!(i),
+        // JSON has no word for these, and `null` would make one of all three.
+        Value::Float(f) if !f.is_finite() => json!(f.to_string()),
         Value::Float(f) => json!(f),
         Value::Boolean(b) => json!(b),
         Value::Datetime(d) => json!(d.to_string()),

@@ -3,6 +3,7 @@
 mod access;
 mod embedded;
 mod nearest;
+mod nesting;
 mod overrides;
 
 pub use embedded::{EMBEDDED, PresetSource};
@@ -92,11 +93,15 @@ impl Preset {
     /// Reads a preset's text and checks what can be checked without its experiment.
     ///
     /// # Errors
-    /// Not TOML, an unknown table, or a wrong `[experiment]`, `[[controls]]`, `[[gates]]` or `[smoke]`.
+    /// Not TOML, nested too deep, an unknown table, or a wrong `[experiment]`, `[[controls]]`, `[[gates]]` or
+    /// `[smoke]`.
     pub fn parse(name: &str, kind: Kind, text: &str) -> Result<Self, Usage> {
         let file = format!("{name}.{kind}.toml");
-        let table: Table = text.parse().map_err(|e| Usage(format!("preset {file}{}", place(&e, text))))?;
         let fault = |problem: String| Usage(format!("preset {file}: {problem}"));
+        if let Some(line) = nesting::too_deep_at(text) {
+            return Err(Usage(format!("preset {file}, line {line}: {}", nesting::problem())));
+        }
+        let table: Table = text.parse().map_err(|e| Usage(format!("preset {file}{}", place(&e, text))))?;
         for (key, value) in &table {
             if !TABLES.contains(&key.as_str()) {
                 return Err(fault(format!("unknown table [{key}]; known are {}", TABLES.join(", "))));
@@ -116,12 +121,7 @@ impl Preset {
             table,
             overrides: BTreeMap::new(),
         };
-        preset.check_gates().map_err(&fault)?;
-        for control in preset.table.get("controls").and_then(Value::as_array).into_iter().flatten() {
-            if control.get("name").and_then(Value::as_str).is_none() {
-                return Err(fault("every [[controls]] needs a `name`".into()));
-            }
-        }
+        preset.check_gates().and_then(|()| preset.check_shape()).map_err(fault)?;
         // A [smoke] that does not fit is found here and not first by whoever types --smoke.
         preset.clone().apply_smoke()?;
         Ok(preset)
@@ -137,6 +137,16 @@ impl Preset {
             }
         }
         Ok(())
+    }
+
+    /// What must hold after every change as well.
+    fn check_shape(&self) -> Result<(), String> {
+        for control in self.table.get("controls").and_then(Value::as_array).into_iter().flatten() {
+            if control.get("name").and_then(Value::as_str).is_none() {
+                return Err("every [[controls]] needs a `name`".into());
+            }
+        }
+        nesting::check_table(&self.table)
     }
 
     /// The experiment's name.

@@ -2,14 +2,15 @@
 
 use toml::{Table, Value};
 
-use super::{Preset, nearest};
+use super::{Preset, nearest, nesting};
 use crate::usage::Usage;
 
 impl Preset {
-    /// Applies one `--set` argument.
+    /// Applies one `--set` argument; one that is refused changes nothing.
     ///
     /// # Errors
-    /// No `=`, an unknown key (the nearest ones are listed), a gate, or a value of another type.
+    /// No `=`, an unknown key (the nearest ones are listed), a gate, a value of another type, or a control that
+    /// would be left without its name.
     pub fn set(&mut self, argument: &str) -> Result<(), Usage> {
         let Some((path, text)) = argument.split_once('=') else {
             return Err(Usage(format!("--set {argument}: write it as table.key=value")));
@@ -22,10 +23,14 @@ impl Preset {
             _ => {}
         }
         let fault = |problem: String| Usage(format!("--set {argument}: {problem}"));
-        let slot = self.slot(path).map_err(fault)?;
+        let mut changed = self.clone();
+        let slot = changed.slot(path).map_err(fault)?;
         *slot = replacement(slot, text.trim()).map_err(fault)?;
-        self.overrides.insert(path.to_owned(), text.trim().to_owned());
-        self.refresh_info()
+        changed.check_shape().map_err(fault)?;
+        changed.overrides.insert(path.to_owned(), text.trim().to_owned());
+        changed.refresh_info()?;
+        *self = changed;
+        Ok(())
     }
 
     /// Applies the `[smoke]` table: tiny sizes, so that a run takes seconds.
@@ -44,6 +49,7 @@ impl Preset {
             }
             let slot = self.slot(&path).map_err(fault)?;
             *slot = agree(slot, value).map_err(fault)?;
+            self.check_shape().map_err(fault)?;
         }
         self.refresh_info()
     }
@@ -142,13 +148,15 @@ fn flatten(table: &Table, prefix: &str, leaves: &mut Vec<(String, Value)>) {
 
 /// The value that the text stands for, in the type of what it replaces.
 fn replacement(old: &Value, text: &str) -> Result<Value, String> {
-    let parsed = text.parse::<Value>();
+    let too_deep = nesting::too_deep_at(text).is_some();
+    let parsed = if too_deep { None } else { text.parse::<Value>().ok() };
     match (old, parsed) {
         // A path or a name need not be quoted, and `--set data.path=12` is a name too.
-        (Value::String(_), Ok(Value::String(new))) => Ok(Value::String(new)),
+        (Value::String(_), Some(Value::String(new))) => Ok(Value::String(new)),
         (Value::String(_), _) => Ok(Value::String(text.to_owned())),
-        (old, Ok(new)) => agree(old, new),
-        (old, Err(_)) => Err(format!("expected {}, for instance {old}", type_name(old))),
+        (old, Some(new)) => agree(old, new),
+        (_, None) if too_deep => Err(nesting::problem()),
+        (old, None) => Err(format!("expected {}, for instance {old}", type_name(old))),
     }
 }
 

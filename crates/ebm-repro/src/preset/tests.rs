@@ -109,6 +109,64 @@ fn faults_in_a_file_are_named() {
     assert!(fault(&TEXT.replace("[[gates]]", "[gates]")).contains("[[gates]]"));
 }
 
+/// As deep as the TOML parser allows: far more than its own recursion stands.
+fn deep(levels: usize) -> String {
+    let key = ["a"; 79].join(".");
+    (0..levels).fold("1".to_owned(), |value, _| format!("{{{key}={value}}}"))
+}
+
+#[test]
+fn what_is_nested_too_deep_is_refused() {
+    let fault = |text: &str| Preset::parse("test", Kind::Cpu, text).unwrap_err().to_string();
+    for value in [deep(60), "[".repeat(500_000), "{a=".repeat(500_000), deep(60).replace("=", ",=")] {
+        let whole = format!("{TEXT}\n[eval]\nx = {value}");
+        let (text, line) = (fault(&whole), format!("line {}:", whole.lines().count()));
+        assert!(text.contains("nested") && text.contains(&line), "{text}");
+        assert!(set_error(&format!("sampler.step_size={value}")).contains("nested"));
+    }
+    // Nor piece by piece: in a header and in its keys, or by one change after the other.
+    assert!(fault(&format!("{TEXT}\n[eval.a.b.c.d.e]\nf.g.h = 1")).contains("nested"));
+    let mut p = preset();
+    let mut path = "sampler.step_size".to_owned();
+    while p.set(&format!("{path}={{a=1}}")).is_ok() {
+        path += ".a";
+        assert!(path.len() < 100, "{path}");
+    }
+    // A path is only a text.
+    p.set("data.path=../../../../../a[[[[[[[[[").unwrap();
+}
+
+#[test]
+fn infinities_and_nan_are_different_settings() {
+    let with = |x: &str| {
+        let text = format!("{TEXT}\n[eval]\nlimits = [{x}]");
+        Preset::parse("test", Kind::Cpu, &text).unwrap().identity_json()
+    };
+    assert_eq!(with("inf")["eval"]["limits"], serde_json::json!(["inf"]));
+    assert!(with("inf") != with("-inf") && with("inf") != with("nan") && with("nan") == with("+nan"));
+}
+
+#[test]
+fn a_control_keeps_a_name() {
+    for argument in ["controls.twin=5", "controls.twin={n_steps=5}"] {
+        let text = set_error(argument);
+        assert!(text.contains(argument) && text.contains("needs a `name`"), "{text}");
+    }
+    let text = TEXT.replace("sampler.n_steps = 2", "controls.twin = 2");
+    let text = Preset::parse("test", Kind::Cpu, &text).unwrap_err().to_string();
+    assert!(text.contains("[smoke]") && text.contains("needs a `name`"), "{text}");
+    preset().set("controls.twin={name=\"twin\",n_steps=5}").unwrap();
+}
+
+#[test]
+fn a_refused_override_changes_nothing() {
+    let mut p = preset();
+    for argument in ["experiment.minutes={a=1}", "controls.twin=5", "data.path.x=1", "model.bias=1"] {
+        p.set(argument).unwrap_err();
+        assert!(p.identity_json() == preset().identity_json() && !p.is_modified(), "{argument}");
+    }
+}
+
 proptest! {
     #[test]
     fn any_text_is_an_error_or_a_preset(text in "\\PC*") {
@@ -137,16 +195,4 @@ proptest! {
             let _ = p.config_json();
         }
     }
-}
-
-#[test]
-fn zz_deep() {
-    let d: usize = std::env::var("D").unwrap().parse().unwrap();
-    let key = ["a"; 79].join(".");
-    let mut v = "1".to_owned();
-    for _ in 0..d {
-        v = format!("{{{key}={v}}}");
-    }
-    let r = Preset::parse("test", Kind::Cpu, &format!("{TEXT}\n[eval]\nx = {v}\n"));
-    eprintln!("{} {:?}", v.len(), r.map(|p| p.identity_json().to_string().len()));
 }
