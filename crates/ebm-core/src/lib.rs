@@ -6,11 +6,13 @@
 //!   leading axis is the chain (feature `torch`).
 //! * [`EnergyExt`], [`Mixture`], [`Product`], [`Ensemble`]: energies compose.
 //! * [`analytic`]: energies whose answers are known exactly, for tests, benches and first steps.
+//! * [`exact`]: exact answers for spin lattices and other discrete laws, by transfer matrix or enumeration.
 //! * [`random`]: counter-based streams; [`Schedule`]: numbers that depend on the step; [`Error`].
 
 pub mod analytic;
 mod energy;
 mod error;
+pub mod exact;
 mod point;
 pub mod random;
 mod real;
