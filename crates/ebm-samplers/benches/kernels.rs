@@ -16,7 +16,7 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use ebm_core::analytic::DoubleWell;
 use ebm_core::random::{Purpose, Stream};
 use ebm_core::{Block, HostPoint};
-use ebm_samplers::{Baoab, Hmc, Kernel, Mala, Nuts, Ula, sample_host};
+use ebm_samplers::{Baoab, Hmc, Kernel, Mala, Nuts, Sghmc, Ula, sample_host};
 
 const CHAINS: usize = 256;
 const DIM: usize = 8;
@@ -51,6 +51,7 @@ fn kernels(c: &mut Criterion) {
     bench!(c, "ULA", 1, Ula::new(0.01));
     bench!(c, "MALA", 1, Mala::new(0.1));
     bench!(c, "BAOAB", 1, Baoab::new(0.05, 1.0));
+    bench!(c, "SGHMC", 1, Sghmc::new(0.01, 0.1));
     bench!(c, "HMC", 10, Hmc::new(0.05, 10).jitter(0.0));
     // Steps too short to turn within 3 doublings: always 7 leapfrogs.
     bench!(host_chain c, "NUTS", 7, Nuts::new(0.005).max_depth(3));

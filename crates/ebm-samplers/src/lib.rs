@@ -1,7 +1,7 @@
 //! Markov-chain kernels, written once for host chains, blocks of host chains and tensors.
 //!
 //! * [`sample`]: the entry for users; [`SampleConfig`] says how much, [`Run`] is what comes out.
-//! * Kernels, one file each: [`Ula`] (SGLD), [`Mala`], [`Baoab`] (underdamped Langevin), [`Hmc`], [`Nuts`] (host chains).
+//! * Kernels, one file each: [`Ula`] (SGLD), [`Mala`], [`Baoab`] (underdamped Langevin), [`Sghmc`], [`Hmc`], [`Nuts`] (host chains).
 //! * [`Kernel`], [`State`], [`Observer`]: what a kernel is, for those who write one or need their own loop
 //!   ([`sample_host`], `sample_batch`).
 //! * `ReplayBuffer` (feature `torch`): persistent chains for training.
@@ -18,6 +18,7 @@ mod nuts;
 #[cfg(feature = "torch")]
 mod replay_buffer;
 mod sample;
+mod sghmc;
 mod ula;
 
 pub use baoab::{Baoab, BaoabWork};
@@ -34,4 +35,5 @@ pub use nuts::{Nuts, NutsInfo, NutsWork};
 #[cfg(feature = "torch")]
 pub use replay_buffer::{Replay, ReplayBuffer, ReplayConfig, ReplayState};
 pub use sample::{DrawSink, Draws, Progress, Run, SampleConfig, Starts, sample, sample_into};
+pub use sghmc::{Sghmc, SghmcWork};
 pub use ula::{Sgld, Ula};

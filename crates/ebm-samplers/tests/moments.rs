@@ -8,7 +8,7 @@ use ebm_core::random::{Purpose, Stream};
 use ebm_core::{Block, Point};
 use ebm_metrics::chains::mcse_mean;
 use ebm_samplers::{
-    Baoab, BaoabWork, Hmc, Kernel, Mala, Observer, Run, SampleConfig, State, Ula, sample, sample_host,
+    Baoab, BaoabWork, Hmc, Kernel, Mala, Observer, Run, SampleConfig, Sghmc, State, Ula, sample, sample_host,
 };
 use ndarray::{Array2, ArrayView3};
 
@@ -142,6 +142,44 @@ fn baoab_has_its_known_bias() {
             "BAOAB's momentum",
         );
     }
+}
+
+/// SGHMC on N(0, s): variance `s / (1 - h / (2 s (2 - a)))`, with an exact gradient and with a noisy one whose noise
+/// it is told of.
+#[test]
+fn sghmc_has_its_known_bias() {
+    for (s, h, friction) in [(1.0, 0.5, 0.5), (1.0, 1.0, 0.2), (0.25, 0.3, 1.0)] {
+        let law = Gaussian::diagonal(vec![0.0], vec![s]).unwrap();
+        let run = sample(&Sghmc::new(h, friction), &law, vec![vec![0.0f64]; 64], &config(4000)).unwrap();
+        let expected = s / (1.0 - h / (2.0 * s * (2.0 - friction)));
+        assert_mean(run.draws.array(), |x| x[0] * x[0], expected, "SGHMC's variance");
+    }
+}
+
+/// The gradient's own noise, of variance `2 b / h`, takes the place of the injected one: the same law.
+#[test]
+fn sghmc_makes_room_for_the_noise_of_the_gradient() {
+    let (h, friction, b) = (0.5, 0.5, 0.3);
+    let kernel = Sghmc::new(h, friction).gradient_noise(b);
+    let law = Gaussian::standard(1).unwrap();
+    let mut noise = Stream::new(5, Purpose::User, 0);
+    let mut rng = Stream::new(6, Purpose::Chain, 0);
+    let mut state = kernel.init(&law, vec![0.0f64]).unwrap();
+    let n = 400_000;
+    let mut values = Vec::with_capacity(n);
+    for _ in 0..n {
+        let mut z = vec![0.0f64];
+        z.add_normal(&(2.0 * b / h).sqrt(), &mut noise).unwrap();
+        let noisy = ebm_core::Host::value_grad(1, move |x: &[f64], g: &mut [f64]| {
+            g[0] = x[0] + z[0];
+            0.5 * x[0] * x[0]
+        });
+        kernel.advance(&noisy, &mut state, &mut rng).unwrap();
+        values.push(state.x[0] * state.x[0]);
+    }
+    let squares = Array2::from_shape_vec((16, n / 16), values).unwrap();
+    let expected = 1.0 / (1.0 - h / (2.0 * (2.0 - friction)));
+    assert_mean(squares.insert_axis(ndarray::Axis(2)).view(), |x| x[0], expected, "SGHMC, noisy gradient");
 }
 
 #[test]
