@@ -92,7 +92,8 @@ fn tridiagonalise(mut a: Vec<Vec<f64>>) -> (Vec<f64>, Vec<f64>, Vec<Vec<f64>>) {
         let mut v = a[k][k + 1..].to_vec();
         let tail: f64 = v[1..].iter().map(|x| x * x).sum();
         let norm = (v[0] * v[0] + tail).sqrt();
-        if tail == 0.0 {
+        // Far below the rounding of entries near 1; the square of less would underflow, and beta overflow.
+        if tail < 1e-200 {
             off_diagonal[k] = v[0];
             reflections.push((0.0, v));
             continue;
@@ -293,5 +294,17 @@ mod tests {
         assert!(text(array![[1.0, 2.0], [0.0, 1.0]]).starts_with("matrix[1, 0] = 0"));
         assert!(text(array![[f64::NAN]]).starts_with("matrix[0, 0] = NaN"));
         assert!(text(Array2::zeros((0, 0))).contains("at least 1"));
+    }
+
+    /// What is left of a matrix of low rank can be so small that its squares underflow.
+    #[test]
+    fn remainders_whose_squares_underflow() {
+        let mut stream = Stream::new(11, Purpose::User, 0);
+        for tiny in [1e-120, 1e-154, 1e-160, 1e-300] {
+            let half = Array2::from_shape_fn((6, 6), |_| tiny * stream.normal());
+            let mut a = &half + &half.t();
+            a[[0, 0]] = 1.0;
+            check_decomposition(&a, 1e-14);
+        }
     }
 }
