@@ -77,7 +77,7 @@ pub struct Run {
     pub acceptance: Vec<f64>,
     /// Diverged steps after burn-in, per chain.
     pub n_diverged: Vec<u64>,
-    /// The step size at the end, per chain.
+    /// The step size of the first step after burn-in, per chain: the adapted one, or where a schedule stood.
     pub step_size: Vec<f64>,
 }
 
