@@ -25,9 +25,18 @@ pub(crate) fn init<X: Point, E: GradEnergy<X> + ?Sized>(
     let work =
         HamiltonianWork { momentum: x.zeros_like()?, old_x: x.zeros_like()?, old_grad: x.zeros_like()? };
     let mut state = bare_state(x, step_size, work)?;
-    state.energy = energy.energy_grad(&state.x, &mut state.grad)?;
-    Clip::apply(clip, &mut state.grad)?;
+    refresh(energy, &mut state, clip)?;
     Ok(state)
+}
+
+/// Energy and gradient at the state's position.
+pub(crate) fn refresh<X: Point, E: GradEnergy<X> + ?Sized>(
+    energy: &E,
+    state: &mut State<X, HamiltonianWork<X>>,
+    clip: Option<Clip>,
+) -> Result<()> {
+    state.energy = energy.energy_grad(&state.x, &mut state.grad)?;
+    Clip::apply(clip, &mut state.grad)
 }
 
 /// `n` leapfrogs from (x, p, grad); returns the energy at the end. Reversible: negate `p` and come back.

@@ -7,7 +7,7 @@
 use ebm_core::{Error, GradEnergy, Point, Result, Schedule, StepRng};
 use serde::{Deserialize, Serialize};
 
-use crate::hamiltonian::{HamiltonianWork, init, transition};
+use crate::hamiltonian::{HamiltonianWork, init, refresh, transition};
 use crate::kernel::{Clip, Info, Kernel, State, check_step_size};
 
 /// Settings of Hamiltonian Monte Carlo. Exact: the target is its stationary law at any step size.
@@ -91,6 +91,10 @@ impl<X: Point, E: GradEnergy<X> + ?Sized> Kernel<X, E> for Hmc {
 
     fn init(&self, energy: &E, x: X) -> Result<State<X, Self::Work>> {
         init(energy, x, &self.step_size, self.clip)
+    }
+
+    fn refresh(&self, energy: &E, state: &mut State<X, Self::Work>) -> Result<()> {
+        refresh(energy, state, self.clip)
     }
 
     #[inline(always)]

@@ -79,6 +79,19 @@ pub trait Kernel<X: Point, E: ?Sized> {
     /// What the energy returns, or a shape that does not fit.
     fn init(&self, energy: &E, x: X) -> Result<State<X, Self::Work>>;
 
+    /// Bring the state's energy and gradient up to date after its position, or the energy, was changed from
+    /// outside (a swap of temperatures). Keeps step count, step size and auxiliary variables. Override where that
+    /// needs no fresh state: this one allocates.
+    ///
+    /// # Errors
+    /// As [`Kernel::init`].
+    fn refresh(&self, energy: &E, state: &mut State<X, Self::Work>) -> Result<()> {
+        let empty = state.x.zeros_like()?;
+        let fresh = self.init(energy, std::mem::replace(&mut state.x, empty))?;
+        (state.x, state.grad, state.energy) = (fresh.x, fresh.grad, fresh.energy);
+        Ok(())
+    }
+
     /// One transition of all chains of the point. Does not count the step; call [`Kernel::advance`].
     ///
     /// # Errors

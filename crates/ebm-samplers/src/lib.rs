@@ -4,9 +4,12 @@
 //! * Kernels, one file each: [`Ula`] (SGLD), [`Mala`], [`Baoab`] (underdamped Langevin), [`Sghmc`], [`Hmc`], [`Nuts`] (host chains).
 //! * [`Kernel`], [`State`], [`Observer`]: what a kernel is, for those who write one or need their own loop
 //!   ([`sample_host`], `sample_batch`).
+//! * [`Ais`]: log Z by annealed importance sampling, from below and above, along a [`Bridge`] between two energies.
 //! * `ReplayBuffer` (feature `torch`): persistent chains for training.
 
+mod ais;
 mod baoab;
+mod bridge;
 mod drive;
 mod dual_averaging;
 mod hamiltonian;
@@ -21,7 +24,9 @@ mod sample;
 mod sghmc;
 mod ula;
 
+pub use ais::{Ais, AisRun, Bracket};
 pub use baoab::{Baoab, BaoabWork};
+pub use bridge::{Bridge, Flat};
 #[cfg(feature = "torch")]
 pub use drive::sample_batch;
 pub use drive::sample_host;

@@ -7,7 +7,7 @@
 use ebm_core::{GradEnergy, Point, Result, Schedule};
 use serde::{Deserialize, Serialize};
 
-use crate::hamiltonian::{HamiltonianWork, init, transition};
+use crate::hamiltonian::{HamiltonianWork, init, refresh, transition};
 use crate::kernel::{Clip, Info, Kernel, State, check_step_size};
 
 /// Settings of MALA. Exact. The best acceptance is about 0.57.
@@ -58,6 +58,10 @@ impl<X: Point, E: GradEnergy<X> + ?Sized> Kernel<X, E> for Mala {
 
     fn init(&self, energy: &E, x: X) -> Result<State<X, Self::Work>> {
         init(energy, x, &self.step_size, self.clip)
+    }
+
+    fn refresh(&self, energy: &E, state: &mut State<X, Self::Work>) -> Result<()> {
+        refresh(energy, state, self.clip)
     }
 
     #[inline(always)]
