@@ -5,6 +5,7 @@
 //! * [`Kernel`], [`State`], [`Observer`]: what a kernel is, for those who write one or need their own loop
 //!   ([`sample_host`], `sample_batch`).
 //! * [`Ais`]: log Z by annealed importance sampling, from below and above, along a [`Bridge`] between two energies.
+//! * [`Tempering`]: non-reversible parallel tempering, for modes far apart.
 //! * `ReplayBuffer` (feature `torch`): persistent chains for training.
 
 mod ais;
@@ -15,6 +16,7 @@ mod dual_averaging;
 mod hamiltonian;
 mod hmc;
 mod kernel;
+mod ladder;
 mod mala;
 mod metropolis;
 mod nuts;
@@ -22,6 +24,7 @@ mod nuts;
 mod replay_buffer;
 mod sample;
 mod sghmc;
+mod tempering;
 mod ula;
 
 pub use ais::{Ais, AisRun, Bracket};
@@ -34,6 +37,7 @@ pub use dual_averaging::DualAveraging;
 pub use hamiltonian::HamiltonianWork;
 pub use hmc::Hmc;
 pub use kernel::{Clip, Info, Kernel, Observer, State, StepInfo};
+pub use ladder::Verdict;
 pub use mala::Mala;
 pub use metropolis::metropolis;
 pub use nuts::{Nuts, NutsInfo, NutsWork};
@@ -41,4 +45,5 @@ pub use nuts::{Nuts, NutsInfo, NutsWork};
 pub use replay_buffer::{Replay, ReplayBuffer, ReplayConfig, ReplayState};
 pub use sample::{DrawSink, Draws, Progress, Run, SampleConfig, Starts, sample, sample_into};
 pub use sghmc::{Sghmc, SghmcWork};
+pub use tempering::{RungSteps, TemperedRun, Tempering};
 pub use ula::{Sgld, Ula};
