@@ -308,6 +308,11 @@ impl<X: Point<Scalar = f64, Rng = Stream>, E: GradEnergy<X> + ?Sized> Kernel<X, 
         Ok(state)
     }
 
+    fn refresh(&self, energy: &E, state: &mut State<X, Self::Work>) -> Result<()> {
+        state.energy = energy.energy_grad(&state.x, &mut state.grad)?;
+        Ok(())
+    }
+
     fn step(&self, energy: &E, state: &mut State<X, Self::Work>, rng: &mut Stream) -> Result<NutsInfo> {
         let State { x, grad, energy: here, step_size, work, .. } = state;
         let [back, front] = &mut work.ends;
