@@ -6,10 +6,12 @@
 //!   leading axis is the chain (feature `torch`).
 //! * [`EnergyExt`], [`Mixture`], [`Product`], [`Ensemble`]: energies compose.
 //! * [`analytic`]: energies whose answers are known exactly, for tests, benches and first steps.
+//! * [`DiscreteEnergy`], [`RelaxedEnergy`]: energies of discrete variables; Ising lattices and [`Rbm`] are ones.
 //! * [`exact`]: exact answers for spin lattices and other discrete laws, by transfer matrix or enumeration.
 //! * [`random`]: counter-based streams; [`Schedule`]: numbers that depend on the step; [`Error`].
 
 pub mod analytic;
+mod discrete;
 mod energy;
 mod error;
 pub mod exact;
@@ -20,6 +22,7 @@ mod schedule;
 #[cfg(feature = "torch")]
 pub mod torch;
 
+pub use discrete::{DiscreteEnergy, Rbm, RelaxedEnergy, check_state};
 pub use energy::*;
 pub use error::{Error, ErrorKind, Result};
 pub use point::*;

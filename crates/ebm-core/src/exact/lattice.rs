@@ -198,7 +198,7 @@ impl IsingLattice {
 
     /// `log f` with the spin of a site given by a function. As `log f` is linear in each spin, the means of
     /// independent spins give the mean of `log f`.
-    pub(super) fn log_f_by(&self, spin: impl Fn(usize) -> f64) -> f64 {
+    pub(crate) fn log_f_by(&self, spin: impl Fn(usize) -> f64) -> f64 {
         let mut sum = 0.0;
         for site in 0..self.n_sites() {
             let mut pull = self.fields[site];

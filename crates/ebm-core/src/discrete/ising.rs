@@ -1,0 +1,72 @@
+//! The Ising lattice as an energy of bits: bit 0 is spin -1, bit 1 is spin 1.
+//!
+//! `E(s) = -sum_edges J_ij s_i s_j - sum_i b_i s_i`, extended to one-hot vectors by `s_i = X[i, 1] - X[i, 0]`:
+//! linear in each spin, so the relaxed gradient gives the local energy differences exactly. A side of 2 that is
+//! closed has two edges between the same sites, and both count.
+
+use super::{DiscreteEnergy, RelaxedEnergy};
+use crate::exact::{Boundary, IsingLattice};
+
+/// Bits in place of spins. The lattice's own [`IsingLattice::energy`] takes spins: call this one as
+/// `DiscreteEnergy::energy(&lattice, &bits)`.
+impl DiscreteEnergy for IsingLattice {
+    fn n_variables(&self) -> usize {
+        self.n_sites()
+    }
+
+    fn n_states(&self) -> usize {
+        2
+    }
+
+    fn energy(&self, x: &[u8]) -> f64 {
+        -self.log_f_by(|site| spin(x[site]))
+    }
+
+    fn local_energies(&self, x: &mut [u8], i: usize, out: &mut [f64]) {
+        let pull = pull(self, x, i);
+        (out[0], out[1]) = (pull, -pull);
+    }
+}
+
+impl RelaxedEnergy for IsingLattice {
+    fn relaxed_gradient(&self, x: &[u8], out: &mut [f64]) {
+        for (site, pair) in out.chunks_exact_mut(2).enumerate() {
+            let pull = pull(self, x, site);
+            (pair[0], pair[1]) = (pull, -pull);
+        }
+    }
+}
+
+fn spin(bit: u8) -> f64 {
+    2.0 * f64::from(bit) - 1.0
+}
+
+/// `d log f / d s_site`: the field and the neighbours' spins times their couplings.
+fn pull(lattice: &IsingLattice, x: &[u8], site: usize) -> f64 {
+    let (row, col) = (site / lattice.cols(), site % lattice.cols());
+    let mut pull = lattice.fields()[site];
+    if let Some(other) = lattice.right_of(site) {
+        pull += lattice.right()[site] * spin(x[other]);
+    }
+    if let Some(other) = lattice.below(site) {
+        pull += lattice.down()[site] * spin(x[other]);
+    }
+    if let Some(col) = previous(col, lattice.cols(), lattice.boundary() != Boundary::Open) {
+        let other = row * lattice.cols() + col;
+        pull += lattice.right()[other] * spin(x[other]);
+    }
+    if let Some(row) = previous(row, lattice.rows(), lattice.boundary() == Boundary::Torus) {
+        let other = row * lattice.cols() + col;
+        pull += lattice.down()[other] * spin(x[other]);
+    }
+    pull
+}
+
+/// The place before `at` on a line of `side` sites.
+fn previous(at: usize, side: usize, closed: bool) -> Option<usize> {
+    match at {
+        0 if closed && side > 1 => Some(side - 1),
+        0 => None,
+        _ => Some(at - 1),
+    }
+}
