@@ -2,6 +2,7 @@
 //!
 //! * [`sample`]: the entry for users; [`SampleConfig`] says how much, [`Run`] is what comes out.
 //! * Kernels, one file each: [`Ula`] (SGLD), [`Mala`], [`Baoab`] (underdamped Langevin), [`Sghmc`], [`Hmc`], [`Nuts`] (host chains).
+//! * [`sample_discrete`]: chains of discrete variables; [`Gibbs`] is its kernel, [`DiscreteKernel`] for your own.
 //! * [`Kernel`], [`State`], [`Observer`]: what a kernel is, for those who write one or need their own loop
 //!   ([`sample_host`], `sample_batch`).
 //! * [`Ais`]: log Z by annealed importance sampling, from below and above, along a [`Bridge`] between two energies.
@@ -11,6 +12,7 @@
 mod ais;
 mod baoab;
 mod bridge;
+mod discrete;
 mod drive;
 mod dual_averaging;
 mod hamiltonian;
@@ -30,6 +32,7 @@ mod ula;
 pub use ais::{Ais, AisRun, Bracket};
 pub use baoab::{Baoab, BaoabWork};
 pub use bridge::{Bridge, Flat};
+pub use discrete::{DiscreteKernel, DiscreteRun, Gibbs, Scan, sample_discrete};
 #[cfg(feature = "torch")]
 pub use drive::sample_batch;
 pub use drive::sample_host;
