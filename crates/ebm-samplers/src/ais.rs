@@ -300,7 +300,16 @@ mod tests {
         }
         let Bracket { lower, upper } = Bracket::new(&below, &above);
         assert!(lower.0 < exact && exact < upper.0, "{lower:?} {exact} {upper:?}");
-        assert!(upper.0 - lower.0 < 0.3, "{lower:?} {upper:?}");
+        // The gaps of both bounds fall as one over the number of rungs: half of that of half as many.
+        let width = |n: usize| {
+            let (ais, back) = (Ais::linear(n), Ais { seed: 1, ..Ais::linear(n) });
+            let from = (draws(&start, 1000, 0), draws(&end, 1000, 1));
+            let below = ais.forward(&kernel, &start, &end, from.0, start.log_partition()).unwrap();
+            let above = back.reverse(&kernel, &start, &end, from.1, start.log_partition()).unwrap();
+            (above.bound - below.bound, above.bound_std_error.hypot(below.bound_std_error))
+        };
+        let ((wide, wide_error), (narrow, error)) = (width(30), width(60));
+        assert!((narrow - 0.5 * wide).abs() < 4.0 * error.hypot(0.5 * wide_error), "{wide} {narrow}");
     }
 
     #[test]
