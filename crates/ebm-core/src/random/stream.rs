@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::normal::{CHUNK_F32, CHUNK_F64, normals_f32, normals_f64};
-use super::philox::{LANES, philox4x32};
+use super::philox::{LANES, lanes};
 use super::purpose::Purpose;
 
 /// Which numbers of a stream: each kind has its own counter, so that buffering one never disturbs another.
@@ -17,6 +17,9 @@ pub(crate) enum Domain {
     #[cfg(feature = "torch")]
     TensorUniform = 4,
 }
+
+/// Uniform words made at a time: `LANES` counters give two each.
+const CHUNK_WORDS: usize = 2 * LANES;
 
 /// The 64-bit seed as Philox's key.
 pub(crate) fn key_words(seed: u64) -> [u32; 2] {
@@ -68,13 +71,14 @@ pub struct StreamState {
 pub struct Stream {
     state: StreamState,
     key: [u32; 2],
-    buffer_f32: NormalBuffer<f32, CHUNK_F32>,
-    buffer_f64: NormalBuffer<f64, CHUNK_F64>,
+    words: Buffer<u64, CHUNK_WORDS>,
+    buffer_f32: Buffer<f32, CHUNK_F32>,
+    buffer_f64: Buffer<f64, CHUNK_F64>,
 }
 
-/// The chunk of normals that holds the next one; `chunk` is `u64::MAX` while nothing was made yet.
+/// The chunk of numbers that holds the next one; `chunk` is `u64::MAX` while nothing was made yet.
 #[derive(Clone, Debug)]
-struct NormalBuffer<T, const N: usize> {
+struct Buffer<T, const N: usize> {
     chunk: u64,
     values: [T; N],
 }
@@ -90,8 +94,9 @@ impl Stream {
         Self {
             state,
             key: key_words(state.seed),
-            buffer_f32: NormalBuffer { chunk: u64::MAX, values: [0.0; CHUNK_F32] },
-            buffer_f64: NormalBuffer { chunk: u64::MAX, values: [0.0; CHUNK_F64] },
+            words: Buffer { chunk: u64::MAX, values: [0; CHUNK_WORDS] },
+            buffer_f32: Buffer { chunk: u64::MAX, values: [0.0; CHUNK_F32] },
+            buffer_f64: Buffer { chunk: u64::MAX, values: [0.0; CHUNK_F64] },
         }
     }
 
@@ -104,11 +109,34 @@ impl Stream {
     #[inline]
     pub fn next_u64(&mut self) -> u64 {
         let n = self.state.uniforms;
+        let (chunk, at) = (n / CHUNK_WORDS as u64, (n % CHUNK_WORDS as u64) as usize);
+        if self.words.chunk != chunk {
+            self.make_words(chunk);
+        }
         self.state.uniforms += 1;
-        let counter = counter_words(n / 2, self.state.index, Domain::Uniform, self.state.purpose);
-        let w = philox4x32(counter, self.key);
-        let at = 2 * (n % 2) as usize;
-        u64::from(w[at]) << 32 | u64::from(w[at + 1])
+        self.words.values[at]
+    }
+
+    /// Fill with random words: the same ones, in the same order, as from repeated [`Stream::next_u64`].
+    pub fn fill_u64(&mut self, out: &mut [u64]) {
+        let mut rest = out;
+        while !rest.is_empty() {
+            let n = self.state.uniforms;
+            let (chunk, at) = (n / CHUNK_WORDS as u64, (n % CHUNK_WORDS as u64) as usize);
+            let taken = rest.len().min(CHUNK_WORDS - at);
+            let (now, later) = rest.split_at_mut(taken);
+            match <&mut [u64; CHUNK_WORDS]>::try_from(&mut *now) {
+                Ok(whole) => self.words_of(chunk, whole),
+                Err(_) => {
+                    if self.words.chunk != chunk {
+                        self.make_words(chunk);
+                    }
+                    now.copy_from_slice(&self.words.values[at..at + taken]);
+                }
+            }
+            self.state.uniforms += taken as u64;
+            rest = later;
+        }
     }
 
     /// Uniform on `[0, 1)`, with 53 random bits.
@@ -204,6 +232,25 @@ impl Stream {
     }
 
     #[inline(never)]
+    fn make_words(&mut self, chunk: u64) {
+        let mut values = [0; CHUNK_WORDS];
+        self.words_of(chunk, &mut values);
+        self.words = Buffer { chunk, values };
+    }
+
+    /// Two 64-bit words from each of the chunk's counters, counter after counter.
+    #[inline]
+    fn words_of(&self, chunk: u64, out: &mut [u64; CHUNK_WORDS]) {
+        let StreamState { index, purpose, .. } = self.state;
+        let counter = counter_words(chunk * LANES as u64, index, Domain::Uniform, purpose);
+        let w = lanes(counter, self.key);
+        for lane in 0..LANES {
+            out[2 * lane] = u64::from(w[0][lane]) << 32 | u64::from(w[1][lane]);
+            out[2 * lane + 1] = u64::from(w[2][lane]) << 32 | u64::from(w[3][lane]);
+        }
+    }
+
+    #[inline(never)]
     fn make_f32(&mut self, chunk: u64) {
         let StreamState { index, purpose, .. } = self.state;
         let counter = counter_words(chunk * LANES as u64, index, Domain::NormalF32, purpose);
@@ -223,6 +270,7 @@ impl Stream {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::random::philox::philox4x32;
 
     fn moments(values: impl Iterator<Item = f64>) -> [f64; 7] {
         let mut sums = [0.0; 7];
@@ -310,6 +358,34 @@ mod tests {
             stream.fill_normal(part);
         }
         assert_eq!(whole, parts);
+    }
+
+    /// The words are Philox's own, and no mix of single words, odd lengths, saves and restores changes them.
+    #[test]
+    fn words_in_bulk_are_the_words_one_by_one() {
+        let mut expected = Vec::new();
+        for n in 0..1000u64 {
+            let counter = counter_words(n, 5, Domain::Uniform, Purpose::User);
+            let w = philox4x32(counter, key_words(9));
+            expected.extend([0, 2].map(|at| u64::from(w[at]) << 32 | u64::from(w[at + 1])));
+        }
+        let mut one = Stream::new(9, Purpose::User, 5);
+        assert!(expected.iter().all(|w| one.next_u64() == *w));
+
+        let mut stream = Stream::new(9, Purpose::User, 5);
+        let mut found = Vec::new();
+        for len in [0, 1, 31, 32, 64, 5, 27, 33, 100, 3, 257, 95, 64, 7, 32] {
+            let mut part = vec![0; len];
+            stream.fill_u64(&mut part);
+            found.extend(part);
+            assert_eq!(stream.state().uniforms, found.len() as u64);
+            if len % 3 == 0 {
+                found.push(stream.next_u64());
+                stream.fill_normal(&mut [0f32; 3]);
+                stream = Stream::from_state(stream.state());
+            }
+        }
+        assert_eq!(found, expected[..found.len()]);
     }
 
     #[test]
