@@ -88,6 +88,24 @@ pub trait DrawSink: Send {
     /// # Errors
     /// Whatever keeps the sink from taking it; ends the run.
     fn write(&mut self, draw: &[f64]) -> Result<()>;
+
+    /// The statistics of the draw just written: `values[i * n_chains + c]` is the statistic `names[i]` of chain `c`.
+    /// The names are ArviZ's (`lp`, `acceptance_rate`, `diverging`, ...) and the same for every draw of a run.
+    ///
+    /// # Errors
+    /// As [`DrawSink::write`].
+    fn write_statistics(&mut self, _names: &[&'static str], _values: &[f64]) -> Result<()> {
+        Ok(())
+    }
+
+    /// Everything handed over so far must survive the process from here on. Called at the end of a run, and before
+    /// a sampler's state is saved.
+    ///
+    /// # Errors
+    /// As [`DrawSink::write`].
+    fn flush(&mut self) -> Result<()> {
+        Ok(())
+    }
 }
 
 impl<F: FnMut(&[f64]) -> Result<()> + Send> DrawSink for F {
