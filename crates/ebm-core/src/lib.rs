@@ -11,6 +11,7 @@
 //! * [`random`]: counter-based streams; [`Schedule`]: numbers that depend on the step; [`Error`].
 
 pub mod analytic;
+mod cholesky;
 mod discrete;
 mod energy;
 mod error;
@@ -22,6 +23,7 @@ mod schedule;
 #[cfg(feature = "torch")]
 pub mod torch;
 
+pub use cholesky::cholesky;
 pub use discrete::{DiscreteEnergy, Rbm, RelaxedEnergy, check_state};
 pub use energy::*;
 pub use error::{Error, ErrorKind, Result};

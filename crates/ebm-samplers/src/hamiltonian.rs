@@ -1,11 +1,12 @@
 //! One Metropolis-adjusted Hamiltonian transition: the piece that HMC and MALA share.
 //!
 //! Momentum `p ~ N(0, I)`, `n` leapfrogs of `H = E(x) + |p|^2 / 2`, accepted with probability
-//! `min(1, exp(H_old - H_new))`.
+//! `min(1, exp(H_old - H_new))`; the momentum is whitened by the state's [`Metric`].
 
 use ebm_core::{GradEnergy, Point, Result, Scalar};
 
 use crate::kernel::{Clip, Info, State, bare_state};
+use crate::metric::Metric;
 use crate::metropolis::metropolis;
 
 /// Momentum, and where a rejected chain goes back to.
@@ -47,22 +48,23 @@ pub(crate) fn leapfrogs<X: Point, E: GradEnergy<X> + ?Sized>(
     momentum: &mut X,
     grad: &mut X,
     step_size: &X::Scalar,
+    metric: &Metric<X>,
     n: u32,
     clip: Option<Clip>,
 ) -> Result<X::Scalar> {
     let half = X::Scalar::linear([(-0.5, step_size)])?;
     let full = X::Scalar::linear([(-1.0, step_size)])?;
-    momentum.add_scaled(&half, grad)?;
+    metric.kick(momentum, &half, grad)?;
     for _ in 1..n {
-        x.add_scaled(step_size, momentum)?;
+        metric.drift(x, step_size, momentum)?;
         energy.grad(x, grad)?;
         Clip::apply(clip, grad)?;
-        momentum.add_scaled(&full, grad)?;
+        metric.kick(momentum, &full, grad)?;
     }
-    x.add_scaled(step_size, momentum)?;
+    metric.drift(x, step_size, momentum)?;
     let end = energy.energy_grad(x, grad)?;
     Clip::apply(clip, grad)?;
-    momentum.add_scaled(&half, grad)?;
+    metric.kick(momentum, &half, grad)?;
     Ok(end)
 }
 
@@ -74,12 +76,12 @@ pub(crate) fn transition<X: Point, E: GradEnergy<X> + ?Sized>(
     n: u32,
     clip: Option<Clip>,
 ) -> Result<Info<X>> {
-    let State { x, grad, energy: old_energy, step_size, work, .. } = state;
+    let State { x, grad, energy: old_energy, step_size, metric, work, .. } = state;
     work.old_x.set_from(x)?;
     work.old_grad.set_from(grad)?;
     work.momentum.set_normal(rng)?;
     let old_kinetic = work.momentum.inner_each(&work.momentum)?;
-    let new_energy = leapfrogs(energy, x, &mut work.momentum, grad, step_size, n, clip)?;
+    let new_energy = leapfrogs(energy, x, &mut work.momentum, grad, step_size, metric, n, clip)?;
     let new_kinetic = work.momentum.inner_each(&work.momentum)?;
 
     let log_ratio = X::Scalar::linear([

@@ -89,6 +89,10 @@ impl<X: Point, E: GradEnergy<X> + ?Sized> Kernel<X, E> for Hmc {
         &self.step_size
     }
 
+    fn has_metric(&self) -> bool {
+        true
+    }
+
     fn init(&self, energy: &E, x: X) -> Result<State<X, Self::Work>> {
         init(energy, x, &self.step_size, self.clip)
     }
@@ -108,6 +112,7 @@ impl<X: Point, E: GradEnergy<X> + ?Sized> Kernel<X, E> for Hmc {
 mod tests {
     use super::*;
     use crate::hamiltonian::leapfrogs;
+    use crate::metric::Metric;
     use ebm_core::analytic::Gaussian;
     use ebm_core::random::{Purpose, Stream};
 
@@ -131,10 +136,10 @@ mod tests {
         let run = |h: f64, n: u32| {
             let (mut x, mut p, mut g) = (vec![0.3, 0.4], vec![1.0, -0.5], vec![0.0; 2]);
             let start = target.energy_grad(&x, &mut g).unwrap() + 0.5 * (p[0] * p[0] + p[1] * p[1]);
-            let end = leapfrogs(&target, &mut x, &mut p, &mut g, &h, n, None).unwrap();
+            let end = leapfrogs(&target, &mut x, &mut p, &mut g, &h, &Metric::Unit, n, None).unwrap();
             let error = end + 0.5 * (p[0] * p[0] + p[1] * p[1]) - start;
             p.iter_mut().for_each(|p| *p = -*p);
-            leapfrogs(&target, &mut x, &mut p, &mut g, &h, n, None).unwrap();
+            leapfrogs(&target, &mut x, &mut p, &mut g, &h, &Metric::Unit, n, None).unwrap();
             assert!((x[0] - 0.3).abs() < 1e-12 && (x[1] - 0.4).abs() < 1e-12);
             assert!((p[0] + 1.0).abs() < 1e-12 && (p[1] - 0.5).abs() < 1e-12);
             error.abs()

@@ -3,6 +3,8 @@
 use ebm_core::{Error, Mask, Point, Result, Scalar, Schedule, StepRng};
 use serde::{Deserialize, Serialize};
 
+use crate::metric::Metric;
+
 /// What every kernel carries from step to step, so that adaptation, tempering swaps and checkpoints see one
 /// thing. `W` is the kernel's own scratch and auxiliary variables (a momentum, a saved point).
 pub struct State<X: Point, W> {
@@ -14,6 +16,8 @@ pub struct State<X: Point, W> {
     pub energy: X::Scalar,
     /// The current step size. Owned by the kernel's schedule, or by an adapter if that schedule is a constant.
     pub step_size: X::Scalar,
+    /// What preconditions the moves. Kernels that heed it say so by [`Kernel::has_metric`].
+    pub metric: Metric<X>,
     /// Steps taken.
     pub step: u64,
     /// The kernel's own.
@@ -73,6 +77,11 @@ pub trait Kernel<X: Point, E: ?Sized> {
     /// The step size's schedule.
     fn step_size(&self) -> &Schedule;
 
+    /// Whether the kernel heeds [`State::metric`], so that a warm-up may adapt it.
+    fn has_metric(&self) -> bool {
+        false
+    }
+
     /// The state at the start points `x`.
     ///
     /// # Errors
@@ -80,7 +89,7 @@ pub trait Kernel<X: Point, E: ?Sized> {
     fn init(&self, energy: &E, x: X) -> Result<State<X, Self::Work>>;
 
     /// Bring the state's energy and gradient up to date after its position, or the energy, was changed from
-    /// outside (a swap of temperatures). Keeps step count, step size and auxiliary variables. Override where that
+    /// outside (a swap of temperatures). Keeps step count, step size, metric and auxiliary variables. Override where that
     /// needs no fresh state: this one allocates.
     ///
     /// # Errors
@@ -200,6 +209,7 @@ pub(crate) fn bare_state<X: Point, W>(x: X, step_size: &Schedule, work: W) -> Re
         grad: x.zeros_like()?,
         energy: X::Scalar::same(f64::NAN),
         step_size: X::Scalar::same(step_size.at(0)),
+        metric: Metric::Unit,
         step: 0,
         x,
         work,

@@ -20,6 +20,7 @@ mod hmc;
 mod kernel;
 mod ladder;
 mod mala;
+mod metric;
 mod metropolis;
 mod nuts;
 #[cfg(feature = "torch")]
@@ -42,6 +43,7 @@ pub use hmc::Hmc;
 pub use kernel::{Clip, Info, Kernel, Observer, State, StepInfo};
 pub use ladder::Verdict;
 pub use mala::Mala;
+pub use metric::Metric;
 pub use metropolis::metropolis;
 pub use nuts::{Nuts, NutsInfo, NutsWork};
 #[cfg(feature = "torch")]

@@ -13,6 +13,7 @@ use ebm_core::{Error, GradEnergy, Point, Result, Schedule};
 use serde::{Deserialize, Serialize};
 
 use crate::kernel::{Kernel, State, StepInfo, bare_state, check_step_size};
+use crate::metric::Metric;
 
 /// A leaf whose energy is this far above the start's ends the path as diverged (Stan's limit).
 const DIVERGENCE: f64 = 1000.0;
@@ -181,13 +182,14 @@ struct Half {
 fn leapfrog<X: Point<Scalar = f64>, E: GradEnergy<X> + ?Sized>(
     energy: &E,
     place: &mut Place<X>,
+    metric: &Metric<X>,
     h: f64,
 ) -> Result<f64> {
     let half = -0.5 * h;
-    place.momentum.add_scaled(&half, &place.grad)?;
-    place.x.add_scaled(&h, &place.momentum)?;
+    metric.kick(&mut place.momentum, &half, &place.grad)?;
+    metric.drift(&mut place.x, &h, &place.momentum)?;
     let end = energy.energy_grad(&place.x, &mut place.grad)?;
-    place.momentum.add_scaled(&half, &place.grad)?;
+    metric.kick(&mut place.momentum, &half, &place.grad)?;
     Ok(end)
 }
 
@@ -197,6 +199,7 @@ impl<X: Point<Scalar = f64>> NutsWork<X> {
     fn double<E: GradEnergy<X> + ?Sized>(
         &mut self,
         energy: &E,
+        metric: &Metric<X>,
         depth: u32,
         h: f64,
         info: &mut NutsInfo,
@@ -208,7 +211,7 @@ impl<X: Point<Scalar = f64>> NutsWork<X> {
         let mut log_weight = f64::NEG_INFINITY;
         let n_leaves = 1u32 << depth;
         for leaf in 0..n_leaves {
-            let end = leapfrog(energy, &mut self.walker, h)?;
+            let end = leapfrog(energy, &mut self.walker, metric, h)?;
             let norm2 = self.walker.momentum.inner_each(&self.walker.momentum)?;
             let gain = info.hamiltonian - (end + 0.5 * norm2);
             info.n_leapfrogs += 1;
@@ -301,6 +304,10 @@ impl<X: Point<Scalar = f64, Rng = Stream>, E: GradEnergy<X> + ?Sized> Kernel<X, 
         &self.step_size
     }
 
+    fn has_metric(&self) -> bool {
+        true
+    }
+
     fn init(&self, energy: &E, x: X) -> Result<State<X, Self::Work>> {
         let work = NutsWork::new(&x, self.max_depth)?;
         let mut state = bare_state(x, &self.step_size, work)?;
@@ -314,7 +321,7 @@ impl<X: Point<Scalar = f64, Rng = Stream>, E: GradEnergy<X> + ?Sized> Kernel<X, 
     }
 
     fn step(&self, energy: &E, state: &mut State<X, Self::Work>, rng: &mut Stream) -> Result<NutsInfo> {
-        let State { x, grad, energy: here, step_size, work, .. } = state;
+        let State { x, grad, energy: here, step_size, metric, work, .. } = state;
         let [back, front] = &mut work.ends;
         back.x.set_from(x)?;
         back.grad.set_from(grad)?;
@@ -336,7 +343,7 @@ impl<X: Point<Scalar = f64, Rng = Stream>, E: GradEnergy<X> + ?Sized> Kernel<X, 
             let end = usize::from(forward);
             work.walker.set_from(&work.ends[end])?;
             let h = if forward { *step_size } else { -*step_size };
-            let half = work.double(energy, depth, h, &mut info, rng)?;
+            let half = work.double(energy, metric, depth, h, &mut info, rng)?;
             if !half.complete {
                 info.saturated = false;
                 break;
@@ -446,6 +453,31 @@ mod tests {
         moment(&|x| (x[0] - 1.0).powi(2), 2.0);
         moment(&|x| (x[1] + 2.0).powi(2), 0.5);
         moment(&|x| (x[0] - 1.0) * (x[1] + 2.0), 0.9);
+    }
+
+    /// A metric is a change of coordinates: the chain on `E(x)` with metric `L L^T` is, draw for draw, the chain on
+    /// `E(L z)` without one.
+    #[test]
+    fn a_metric_is_a_change_of_coordinates() {
+        let covariance = [2.0, 0.9, 0.9, 0.5];
+        let target = Gaussian::new(vec![1.0, -2.0], vec![1.0, -0.4, -0.4, 0.7]).unwrap();
+        let l = ebm_core::cholesky("covariance", 2, &covariance).unwrap();
+        let map = |z: &[f64]| vec![l[0] * z[0], l[2] * z[0] + l[3] * z[1]];
+        let whitened = Host::value_grad(2, |z: &[f64], g: &mut [f64]| {
+            let mut at_x = vec![0.0; 2];
+            let value = target.energy_grad(&map(z), &mut at_x).unwrap();
+            g.copy_from_slice(&[l[0] * at_x[0] + l[2] * at_x[1], l[3] * at_x[1]]);
+            value
+        });
+        let kernel = Nuts::new(0.4);
+        let mut state = kernel.init(&target, map(&[0.3, -0.2])).unwrap();
+        state.metric = Metric::dense(&state.x, 2, &covariance).unwrap();
+        let mut rng = Stream::new(3, Purpose::Chain, 0);
+        for z in run(&whitened, &kernel, &[0.3, -0.2], 30, 3) {
+            kernel.advance(&target, &mut state, &mut rng).unwrap();
+            let x = map(&z);
+            assert!((state.x[0] - x[0]).abs() < 1e-9 && (state.x[1] - x[1]).abs() < 1e-9);
+        }
     }
 
     /// The path length adapts: one start per chain drawn from the target must stay distributed as the target.

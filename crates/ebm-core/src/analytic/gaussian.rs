@@ -2,9 +2,9 @@
 //!
 //! `ln Z = (dim ln(2 pi) + ln det C) / 2`; draws are `m + L z` with `C = L L^T` (Cholesky) and `z` standard normal.
 
-use super::cholesky::{cholesky, inverse};
 use super::quadratic::Quadratic;
 use super::{Exact, LN_2_PI, check_count, check_finite, check_positive, diagonal_matrix};
+use crate::cholesky::{cholesky, inverse};
 use crate::random::Stream;
 use crate::{Error, HostEnergy, Real, Result};
 

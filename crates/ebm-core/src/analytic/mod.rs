@@ -11,7 +11,6 @@
 //! | [`Rosenbrock`] | thin curved ridges |
 //! | [`Funnel`] | a scale that changes by orders of magnitude |
 
-mod cholesky;
 #[cfg(feature = "torch")]
 mod constants;
 mod double_well;
@@ -83,7 +82,7 @@ fn check_count(dim: usize) -> Result<()> {
 }
 
 /// Fails unless the setting is finite.
-fn check_finite(name: impl Into<String>, value: f64) -> Result<()> {
+pub(crate) fn check_finite(name: impl Into<String>, value: f64) -> Result<()> {
     if value.is_finite() { Ok(()) } else { Err(Error::bad_value(name, value, "finite", "")) }
 }
 

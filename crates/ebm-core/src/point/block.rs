@@ -1,7 +1,10 @@
 //! A block of up to 64 host chains, contiguous, one row per chain: the same kernels, with the per-chain overhead
 //! shared by 64. Up to five times faster than one chain per task in few dimensions.
 
-use super::vector::{axpy, clamp_all, clip_norm, dot, give, take};
+use super::vector::{
+    axpy, axpy_each, clamp_all, clip_norm, converted, dot, give, lower_axpy, lower_transposed_axpy,
+    outer_sum, take,
+};
 use super::{ChainMask, HostPoint, Point, Scalar};
 use crate::random::Stream;
 use crate::{Error, Real, Result};
@@ -185,6 +188,7 @@ impl Scalar for BlockScalar {
 impl<T: Real> Point for Block<T> {
     type Scalar = BlockScalar;
     type Rng = Stream;
+    type Matrix = Vec<T>;
 
     fn n_chains(&self) -> usize {
         self.data.len() / self.dim
@@ -262,6 +266,42 @@ impl<T: Real> Point for Block<T> {
     }
     fn limit_norm(&mut self, max: f64) -> Result<()> {
         self.rows_mut().for_each(|row| clip_norm(row, max));
+        Ok(())
+    }
+    #[inline(always)]
+    fn add_scaled_each(&mut self, a: &BlockScalar, scale: &Self, x: &Self) -> Result<()> {
+        for (i, (row, (scale, x))) in self.rows_mut().zip(scale.rows().zip(x.rows())).enumerate() {
+            axpy_each(row, T::of(a.of_chain(i)), scale, x);
+        }
+        Ok(())
+    }
+    fn add_lower(&mut self, a: &BlockScalar, lower: &Vec<T>, x: &Self) -> Result<()> {
+        for (i, (row, x)) in self.rows_mut().zip(x.rows()).enumerate() {
+            lower_axpy(row, T::of(a.of_chain(i)), lower, x);
+        }
+        Ok(())
+    }
+    fn add_lower_transposed(&mut self, a: &BlockScalar, lower: &Vec<T>, x: &Self) -> Result<()> {
+        for (i, (row, x)) in self.rows_mut().zip(x.rows()).enumerate() {
+            lower_transposed_axpy(row, T::of(a.of_chain(i)), lower, x);
+        }
+        Ok(())
+    }
+    fn filled(&self, row: &[f64]) -> Result<Self> {
+        let row: Vec<T> = converted("coordinates of a chain", self.dim, row)?;
+        Ok(Self { data: row.repeat(self.n_chains()), dim: self.dim })
+    }
+    fn to_rows(&self) -> Result<Vec<f64>> {
+        Ok(self.data.iter().map(|x| x.to_f64()).collect())
+    }
+    fn matrix(&self, entries: &[f64]) -> Result<Vec<T>> {
+        converted("entries of a matrix", self.dim * self.dim, entries)
+    }
+    fn matrix_entries(matrix: &Vec<T>) -> Result<Vec<f64>> {
+        Ok(matrix.iter().map(|x| x.to_f64()).collect())
+    }
+    fn add_outer_to(&self, sum: &mut Vec<T>) -> Result<()> {
+        self.rows().for_each(|row| outer_sum(sum, row));
         Ok(())
     }
     fn take_scratch(&self) -> Result<Self> {

@@ -75,6 +75,8 @@ pub trait Point: Sized + Send {
     type Scalar: Scalar;
     /// Where its random numbers come from.
     type Rng: StepRng;
+    /// A matrix `[dim, dim]` in the point's own numbers, on its device; it acts on each chain alike.
+    type Matrix: Send;
 
     /// How many chains this point carries.
     fn n_chains(&self) -> usize;
@@ -100,6 +102,29 @@ pub trait Point: Sized + Send {
     fn limit(&mut self, low: f64, high: f64) -> Result<()>;
     /// Scale each chain down to the Euclidean norm `max` where it is longer.
     fn limit_norm(&mut self, max: f64) -> Result<()>;
+    /// `self += a (scale * x)`, coordinate by coordinate.
+    fn add_scaled_each(&mut self, a: &Self::Scalar, scale: &Self, x: &Self) -> Result<()>;
+    /// `self += a L x` for each chain, `L` lower triangular (what stands above its diagonal is not read).
+    fn add_lower(&mut self, a: &Self::Scalar, lower: &Self::Matrix, x: &Self) -> Result<()>;
+    /// `self += a L^T x` for each chain, `L` as in [`Point::add_lower`].
+    fn add_lower_transposed(&mut self, a: &Self::Scalar, lower: &Self::Matrix, x: &Self) -> Result<()>;
+
+    /// A point of the same shape whose chains all stand at `row`, `[dim]`.
+    ///
+    /// # Errors
+    /// When the length is not that of a chain.
+    fn filled(&self, row: &[f64]) -> Result<Self>;
+    /// The chains' coordinates, `[n_chains * dim]`. Waits for the device; not for a step.
+    fn to_rows(&self) -> Result<Vec<f64>>;
+    /// A matrix from its entries, `[dim * dim]` row by row.
+    ///
+    /// # Errors
+    /// When the length is not the square of a chain's.
+    fn matrix(&self, entries: &[f64]) -> Result<Self::Matrix>;
+    /// The entries of a matrix. Waits for the device.
+    fn matrix_entries(matrix: &Self::Matrix) -> Result<Vec<f64>>;
+    /// `sum += x x^T`, summed over the chains `x` of this point.
+    fn add_outer_to(&self, sum: &mut Self::Matrix) -> Result<()>;
 
     /// A point of the same shape for temporary use, contents undefined. Host points come from a pool of the
     /// thread, so that composed energies allocate nothing per step; hand it back with [`Point::give_back`].

@@ -6,8 +6,8 @@
 use tch::{Device, Kind, Tensor};
 
 use super::{ChainMask, Point, Scalar};
-use crate::Result;
 use crate::torch::TensorRng;
+use crate::{Error, Result};
 
 /// One number per chain of a tensor.
 #[derive(Debug)]
@@ -77,6 +77,11 @@ fn over_point(each: &Tensor, dim: usize) -> Result<Tensor> {
     let mut shape = vec![1; dim];
     shape[0] = -1;
     Ok(each.f_view(shape.as_slice())?)
+}
+
+/// `[chains, ..]` as `[chains, dim]`.
+fn flat(x: &Tensor) -> Result<Tensor> {
+    Ok(x.f_reshape([x.n_chains() as i64, -1])?)
 }
 
 impl Scalar for TensorScalar {
@@ -155,6 +160,7 @@ impl Scalar for TensorScalar {
 impl Point for Tensor {
     type Scalar = TensorScalar;
     type Rng = TensorRng;
+    type Matrix = Self;
 
     fn n_chains(&self) -> usize {
         self.size().first().map_or(0, |n| *n as usize)
@@ -224,6 +230,50 @@ impl Point for Tensor {
         let factor = square.f_rsqrt()?.f_mul_scalar(max)?.f_clamp_max(1.0)?;
         self.scale_by(&Each(factor))
     }
+    fn add_scaled_each(&mut self, a: &TensorScalar, scale: &Self, x: &Self) -> Result<()> {
+        *self = match a {
+            Same(a) => self.f_add(&scale.f_mul(x)?.f_mul_scalar(*a)?)?,
+            Each(a) => self.f_addcmul(&over_point(a, x.dim())?, &scale.f_mul(x)?)?,
+        };
+        Ok(())
+    }
+    fn add_lower(&mut self, a: &TensorScalar, lower: &Self, x: &Self) -> Result<()> {
+        let product = flat(x)?.f_matmul(&lower.f_tril(0)?.f_t()?)?;
+        self.add_scaled(a, &product.f_view_as(x)?)
+    }
+    fn add_lower_transposed(&mut self, a: &TensorScalar, lower: &Self, x: &Self) -> Result<()> {
+        let product = flat(x)?.f_matmul(&lower.f_tril(0)?)?;
+        self.add_scaled(a, &product.f_view_as(x)?)
+    }
+    fn filled(&self, row: &[f64]) -> Result<Self> {
+        let dim = self.numel() / self.n_chains().max(1);
+        if row.len() != dim {
+            return Err(Error::shape("coordinates of a chain", dim, row.len()));
+        }
+        let mut shape = self.size();
+        shape[0] = 1;
+        let row = Tensor::f_from_slice(row)?.f_to_device(self.device())?.f_to_kind(self.kind())?;
+        Ok(row.f_view(shape.as_slice())?.f_expand_as(self)?)
+    }
+    fn to_rows(&self) -> Result<Vec<f64>> {
+        Ok(Vec::try_from(&self.f_to_kind(Kind::Double)?.f_flatten(0, -1)?)?) // host read: asked for
+    }
+    fn matrix(&self, entries: &[f64]) -> Result<Self> {
+        let dim = self.numel() / self.n_chains().max(1);
+        if entries.len() != dim * dim {
+            return Err(Error::shape("entries of a matrix", dim * dim, entries.len()));
+        }
+        let matrix = Tensor::f_from_slice(entries)?.f_to_device(self.device())?.f_to_kind(self.kind())?;
+        Ok(matrix.f_view([dim as i64, dim as i64])?)
+    }
+    fn matrix_entries(matrix: &Self) -> Result<Vec<f64>> {
+        matrix.to_rows()
+    }
+    fn add_outer_to(&self, sum: &mut Self) -> Result<()> {
+        let x = flat(self)?;
+        *sum = sum.f_add(&x.f_t()?.f_matmul(&x)?)?;
+        Ok(())
+    }
     fn take_scratch(&self) -> Result<Self> {
         // An energy replaces its gradient's handle: any tensor will do as a placeholder.
         Ok(self.shallow_clone())
@@ -270,6 +320,26 @@ mod tests {
         y.scale_by(&c.exp_each().unwrap().at_most(1.5).unwrap()).unwrap();
         ty.scale_by(&tc.exp_each().unwrap().at_most(1.5).unwrap()).unwrap();
         same(&y, &ty);
+        for (s, ts) in [(c.clone(), tc.clone()), (BlockScalar::Same(0.4), Same(0.4))] {
+            y.add_scaled_each(&s, &a, &b).unwrap();
+            ty.add_scaled_each(&ts, &ta, &tb).unwrap();
+            let entries: Vec<f64> = (0..d * d).map(|i| (i as f64).sin()).collect();
+            let (l, tl) = (y.matrix(&entries).unwrap(), ty.matrix(&entries).unwrap());
+            y.add_lower(&s, &l, &b).unwrap();
+            ty.add_lower(&ts, &tl, &tb).unwrap();
+            y.add_lower_transposed(&s, &l, &a).unwrap();
+            ty.add_lower_transposed(&ts, &tl, &ta).unwrap();
+            same(&y, &ty);
+        }
+        let (mut sum, mut tsum) = (y.matrix(&[0.5; 9]).unwrap(), ty.matrix(&[0.5; 9]).unwrap());
+        y.add_outer_to(&mut sum).unwrap();
+        ty.add_outer_to(&mut tsum).unwrap();
+        let entries = Tensor::matrix_entries(&tsum).unwrap();
+        for (s, t) in Block::<f64>::matrix_entries(&sum).unwrap().iter().zip(entries) {
+            assert!((s - t).abs() < 1e-12, "{s} {t}");
+        }
+        same(&y.filled(&[1.0, 2.0, 3.0]).unwrap(), &ty.filled(&[1.0, 2.0, 3.0]).unwrap());
+        assert!(ty.filled(&[1.0]).is_err() && ty.matrix(&[1.0]).is_err());
         y.limit_norm(0.7).unwrap();
         ty.limit_norm(0.7).unwrap();
         y.limit(-0.5, 0.4).unwrap();

@@ -2,7 +2,7 @@
 
 use super::{ChainMask, HostPoint, Point, Scalar};
 use crate::random::Stream;
-use crate::{Real, Result};
+use crate::{Error, Real, Result};
 
 impl ChainMask for bool {
     fn negate(&self) -> Result<Self> {
@@ -96,6 +96,45 @@ pub(super) fn clip_norm<T: Real>(x: &mut [T], max: f64) {
     }
 }
 
+/// `y += a (scale * x)`.
+#[inline(always)]
+pub(super) fn axpy_each<T: Real>(y: &mut [T], a: T, scale: &[T], x: &[T]) {
+    for ((y, s), x) in y.iter_mut().zip(scale).zip(x) {
+        *y += a * (*s * *x);
+    }
+}
+
+/// `y += a L x`, `lower` holding L row by row.
+#[inline(always)]
+pub(super) fn lower_axpy<T: Real>(y: &mut [T], a: T, lower: &[T], x: &[T]) {
+    for (i, (y, row)) in y.iter_mut().zip(lower.chunks_exact(x.len())).enumerate() {
+        *y += a * T::of(dot(&row[..=i], &x[..=i]));
+    }
+}
+
+/// `y += a L^T x`.
+#[inline(always)]
+pub(super) fn lower_transposed_axpy<T: Real>(y: &mut [T], a: T, lower: &[T], x: &[T]) {
+    for (i, (x, row)) in x.iter().zip(lower.chunks_exact(x.len())).enumerate() {
+        axpy(&mut y[..=i], a * *x, &row[..=i]);
+    }
+}
+
+/// `sum += x x^T`.
+pub(super) fn outer_sum<T: Real>(sum: &mut [T], x: &[T]) {
+    for (row, xi) in sum.chunks_exact_mut(x.len()).zip(x) {
+        axpy(row, *xi, x);
+    }
+}
+
+/// `values` as the point's numbers, if there are `expected` of them.
+pub(super) fn converted<T: Real>(what: &str, expected: usize, values: &[f64]) -> Result<Vec<T>> {
+    if values.len() != expected {
+        return Err(Error::shape(what, expected, values.len()));
+    }
+    Ok(values.iter().map(|v| T::of(*v)).collect())
+}
+
 /// A vector for temporary use from the thread's pool.
 pub(super) fn take<T: Real>(len: usize) -> Vec<T> {
     let mut v = T::with_pool(Vec::pop).unwrap_or_default();
@@ -111,6 +150,7 @@ pub(super) fn give<T: Real>(v: Vec<T>) {
 impl<T: Real> Point for Vec<T> {
     type Scalar = f64;
     type Rng = Stream;
+    type Matrix = Self;
 
     fn n_chains(&self) -> usize {
         1
@@ -165,6 +205,37 @@ impl<T: Real> Point for Vec<T> {
     }
     fn limit_norm(&mut self, max: f64) -> Result<()> {
         clip_norm(self, max);
+        Ok(())
+    }
+    #[inline(always)]
+    fn add_scaled_each(&mut self, a: &f64, scale: &Self, x: &Self) -> Result<()> {
+        axpy_each(self, T::of(*a), scale, x);
+        Ok(())
+    }
+    #[inline(always)]
+    fn add_lower(&mut self, a: &f64, lower: &Self, x: &Self) -> Result<()> {
+        lower_axpy(self, T::of(*a), lower, x);
+        Ok(())
+    }
+    #[inline(always)]
+    fn add_lower_transposed(&mut self, a: &f64, lower: &Self, x: &Self) -> Result<()> {
+        lower_transposed_axpy(self, T::of(*a), lower, x);
+        Ok(())
+    }
+    fn filled(&self, row: &[f64]) -> Result<Self> {
+        converted("coordinates of a chain", self.len(), row)
+    }
+    fn to_rows(&self) -> Result<Vec<f64>> {
+        Ok(self.iter().map(|x| x.to_f64()).collect())
+    }
+    fn matrix(&self, entries: &[f64]) -> Result<Self> {
+        converted("entries of a matrix", self.len() * self.len(), entries)
+    }
+    fn matrix_entries(matrix: &Self) -> Result<Vec<f64>> {
+        matrix.to_rows()
+    }
+    fn add_outer_to(&self, sum: &mut Self) -> Result<()> {
+        outer_sum(sum, self);
         Ok(())
     }
     fn take_scratch(&self) -> Result<Self> {
@@ -225,5 +296,24 @@ mod tests {
         scratch.give_back();
         let again = x.take_scratch().unwrap();
         assert_eq!(again.as_ptr(), address);
+    }
+
+    #[test]
+    fn products_with_a_triangle_are_those_of_its_lower_half() {
+        let l = [2.0, 9.0, 9.0, -1.0, 3.0, 9.0, 0.5, 4.0, 1.0];
+        let (x, one) = (vec![1.0f64, -2.0, 3.0], [1.0, 1.0, 1.0]);
+        let mut y = one.to_vec();
+        y.add_lower(&2.0, &l.to_vec(), &x).unwrap();
+        assert_eq!(y, [1.0 + 4.0, 1.0 - 14.0, 1.0 - 9.0]);
+        let mut y = one.to_vec();
+        y.add_lower_transposed(&2.0, &l.to_vec(), &x).unwrap();
+        assert_eq!(y, [1.0 + 11.0, 1.0 + 12.0, 1.0 + 6.0]);
+        let mut y = one.to_vec();
+        y.add_scaled_each(&2.0, &vec![1.0, 0.0, -1.0], &x).unwrap();
+        assert_eq!(y, [3.0, 1.0, -5.0]);
+        let mut sum = vec![0.0; 9];
+        x.add_outer_to(&mut sum).unwrap();
+        assert_eq!(sum, [1.0, -2.0, 3.0, -2.0, 4.0, -6.0, 3.0, -6.0, 9.0]);
+        assert!(x.filled(&[1.0]).is_err() && x.matrix(&[1.0; 3]).is_err());
     }
 }

@@ -6,7 +6,7 @@ use crate::{Error, Result};
 ///
 /// # Errors
 /// When an entry is not finite, two mirrored ones differ, or the matrix is not positive definite.
-pub(super) fn cholesky(name: &str, dim: usize, a: &[f64]) -> Result<Vec<f64>> {
+pub fn cholesky(name: &str, dim: usize, a: &[f64]) -> Result<Vec<f64>> {
     check_symmetric(name, dim, a)?;
     let mut l = vec![0.0; dim * dim];
     for i in 0..dim {
@@ -37,7 +37,7 @@ pub(super) fn cholesky(name: &str, dim: usize, a: &[f64]) -> Result<Vec<f64>> {
 fn check_symmetric(name: &str, dim: usize, a: &[f64]) -> Result<()> {
     for i in 0..dim {
         for j in 0..dim {
-            super::check_finite(format!("{name}[{i}, {j}]"), a[i * dim + j])?;
+            crate::analytic::check_finite(format!("{name}[{i}, {j}]"), a[i * dim + j])?;
         }
     }
     for i in 0..dim {
@@ -53,7 +53,7 @@ fn check_symmetric(name: &str, dim: usize, a: &[f64]) -> Result<()> {
 }
 
 /// `A^-1` from `L`, symmetric to the last bit.
-pub(super) fn inverse(dim: usize, l: &[f64]) -> Vec<f64> {
+pub(crate) fn inverse(dim: usize, l: &[f64]) -> Vec<f64> {
     // Column c of L^-1 by forward substitution; then A^-1 = L^-T L^-1.
     let mut inv = vec![0.0; dim * dim];
     for c in 0..dim {
