@@ -104,6 +104,11 @@ impl<X: Point, E: GradEnergy<X> + ?Sized> Kernel<X, E> for Baoab {
         Ok(state)
     }
 
+    fn carried<'a>(&self, work: &'a mut Self::Work) -> Vec<&'a mut X> {
+        work.started = true;
+        vec![&mut work.momentum]
+    }
+
     #[inline(always)]
     fn step(&self, energy: &E, state: &mut State<X, Self::Work>, rng: &mut X::Rng) -> Result<()> {
         let State { x, grad, step_size, work, .. } = state;

@@ -2,10 +2,33 @@
 //! outside and all chains at once.
 
 use ebm_core::random::{Purpose, Stream};
-use ebm_core::{HostPoint, Result};
+use ebm_core::{HostPoint, Point, Result};
 use rayon::prelude::*;
 
-use crate::kernel::{Kernel, Observer};
+use crate::kernel::{Kernel, Observer, State};
+
+/// The step loop: of one host point, or of all chains of a tensor.
+#[inline(always)]
+pub(crate) fn take_steps<X, E, K, O>(
+    kernel: &K,
+    energy: &E,
+    state: &mut State<X, K::Work>,
+    rng: &mut X::Rng,
+    n_steps: u64,
+    observer: &mut O,
+) -> Result<()>
+where
+    X: Point,
+    E: ?Sized,
+    K: Kernel<X, E>,
+    O: Observer<X, K::Work, K::Info>,
+{
+    for _ in 0..n_steps {
+        let info = kernel.advance(energy, state, rng)?;
+        observer.after_step(state, &info)?;
+    }
+    Ok(())
+}
 
 /// Run `n_steps` steps of every host point (a chain or a block). Point `i` draws from the stream
 /// (seed, chain, `i`), so results do not depend on the number of threads. `make(i)` builds the observer of point
@@ -32,7 +55,7 @@ where
 }
 
 /// [`sample_host`] with the observers already made.
-pub(crate) fn run_host<X, E, K, O>(
+fn run_host<X, E, K, O>(
     kernel: &K,
     energy: &E,
     starts: Vec<(X, O)>,
@@ -49,10 +72,7 @@ where
     let one = |(i, (x, mut observer)): (usize, (X, O))| {
         let mut rng = Stream::new(seed, Purpose::Chain, i as u64);
         let mut state = kernel.init(energy, x)?;
-        for _ in 0..n_steps {
-            let info = kernel.advance(energy, &mut state, &mut rng)?;
-            observer.after_step(&mut state, &info)?;
-        }
+        take_steps(kernel, energy, &mut state, &mut rng, n_steps, &mut observer)?;
         Ok((state.x, observer))
     };
     starts.into_par_iter().enumerate().map(one).collect()
@@ -79,9 +99,6 @@ where
     kernel.check()?;
     let mut rng = ebm_core::torch::TensorRng::new(seed, Purpose::Chain);
     let mut state = kernel.init(energy, start.f_detach()?)?;
-    for _ in 0..n_steps {
-        let info = kernel.advance(energy, &mut state, &mut rng)?;
-        observer.after_step(&mut state, &info)?;
-    }
+    take_steps(kernel, energy, &mut state, &mut rng, n_steps, observer)?;
     Ok(state.x)
 }

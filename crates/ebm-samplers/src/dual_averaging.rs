@@ -11,6 +11,7 @@
 
 use ebm_core::{Error, Point, Result, Scalar};
 
+use crate::archive::Archive;
 use crate::kernel::{Observer, State, StepInfo};
 
 const GAMMA: f64 = 0.05;
@@ -44,6 +45,36 @@ impl<S: Scalar> DualAveraging<S> {
         }
         let zero = S::same(0.0);
         Ok(Self { target, n_steps, seen: 0, mu: None, shortfall: zero.clone(), log_average: zero })
+    }
+
+    /// The averaged step size so far; meaningless before the first step.
+    ///
+    /// # Errors
+    /// When LibTorch fails.
+    pub fn average(&self) -> Result<S> {
+        self.log_average.exp_each()
+    }
+
+    pub(crate) fn save(&self, prefix: &str, n_chains: usize, archive: &mut Archive) -> Result<()> {
+        archive.put_count(format!("{prefix}.seen"), self.seen);
+        archive.put_count(format!("{prefix}.n_steps"), self.n_steps);
+        archive.put_scalar(&format!("{prefix}.shortfall"), &self.shortfall, n_chains)?;
+        archive.put_scalar(&format!("{prefix}.log_average"), &self.log_average, n_chains)?;
+        self.mu.as_ref().map_or(Ok(()), |mu| archive.put_scalar(&format!("{prefix}.mu"), mu, n_chains))
+    }
+
+    pub(crate) fn restore<X: Point<Scalar = S>>(
+        &mut self,
+        prefix: &str,
+        x: &X,
+        archive: &mut Archive,
+    ) -> Result<()> {
+        self.seen = archive.count(&format!("{prefix}.seen"))?;
+        self.n_steps = archive.count(&format!("{prefix}.n_steps"))?;
+        self.shortfall = archive.take_scalar(&format!("{prefix}.shortfall"), x)?;
+        self.log_average = archive.take_scalar(&format!("{prefix}.log_average"), x)?;
+        self.mu = if self.seen == 0 { None } else { Some(archive.take_scalar(&format!("{prefix}.mu"), x)?) };
+        Ok(())
     }
 }
 
@@ -88,7 +119,13 @@ mod tests {
         let mut adapter = DualAveraging::new(target, n_steps).unwrap();
         let mut one = |m| {
             let accept_prob = accept(m, state.step_size);
-            let info = Info::<Vec<f64>> { accept_prob, accepted: true, diverged: false };
+            let info = Info::<Vec<f64>> {
+                accept_prob,
+                accepted: true,
+                diverged: false,
+                hamiltonian: None,
+                n_leapfrogs: 1,
+            };
             adapter.after_step(&mut state, &info).unwrap();
             state.step_size
         };

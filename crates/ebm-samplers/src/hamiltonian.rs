@@ -90,7 +90,9 @@ pub(crate) fn transition<X: Point, E: GradEnergy<X> + ?Sized>(
         (-1.0, &new_energy),
         (-0.5, &new_kinetic),
     ])?;
-    let info = metropolis(x, &log_ratio, rng)?;
+    let mut info = metropolis(x, &log_ratio, rng)?;
+    info.hamiltonian = Some(X::Scalar::linear([(1.0, &*old_energy), (0.5, &old_kinetic)])?);
+    info.n_leapfrogs = n;
     x.restore_unless(&info.accepted, &work.old_x)?;
     grad.restore_unless(&info.accepted, &work.old_grad)?;
     *old_energy = X::Scalar::select(&info.accepted, &new_energy, old_energy)?;

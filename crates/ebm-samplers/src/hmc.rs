@@ -17,7 +17,7 @@ use crate::kernel::{Clip, Info, Kernel, State, check_step_size};
 /// use ebm_samplers::{Hmc, SampleConfig, sample};
 /// let config = SampleConfig { n_draws: 200, burn_in: 100, target_accept: Some(0.8), ..Default::default() };
 /// let run = sample(&Hmc::new(0.1, 8), &Gaussian::standard(3)?, vec![vec![0.0f64; 3]; 4], &config)?;
-/// assert!(run.acceptance.iter().all(|a| *a > 0.5));
+/// assert!(run.summary.acceptance.iter().all(|a| *a > 0.5));
 /// # Ok::<(), ebm_core::Error>(())
 /// ```
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -32,6 +32,10 @@ pub struct Info<X: Point> {
     pub accepted: Mask<X>,
     /// Whether the energy error was not finite or above 1000: rejected, and worth a look.
     pub diverged: Mask<X>,
+    /// Energy plus kinetic energy at the start of the step, where there is a momentum.
+    pub hamiltonian: Option<X::Scalar>,
+    /// Leapfrogs taken, which is the number of gradients; 0 where there are none.
+    pub n_leapfrogs: u32,
 }
 
 /// What drivers and adapters may ask of any kernel's report.
@@ -40,6 +44,22 @@ pub trait StepInfo<X: Point> {
     fn accept_prob(&self) -> Option<&X::Scalar>;
     /// Which chains diverged in this step; `None` where the kernel does not look.
     fn diverged(&self) -> Option<&Mask<X>>;
+    /// Energy plus kinetic energy at the start of the step, the momentum fresh: what E-BFMI is computed from.
+    fn hamiltonian(&self) -> Option<&X::Scalar> {
+        None
+    }
+    /// Leapfrogs of the step, which is the number of gradients.
+    fn n_leapfrogs(&self) -> Option<X::Scalar> {
+        None
+    }
+    /// Doublings of the path.
+    fn tree_depth(&self) -> Option<X::Scalar> {
+        None
+    }
+    /// Whether the path was cut off at the largest depth.
+    fn saturated(&self) -> Option<&Mask<X>> {
+        None
+    }
 }
 
 /// Kernels without an accept step report nothing.
@@ -58,6 +78,12 @@ impl<X: Point> StepInfo<X> for Info<X> {
     }
     fn diverged(&self) -> Option<&Mask<X>> {
         Some(&self.diverged)
+    }
+    fn hamiltonian(&self) -> Option<&X::Scalar> {
+        self.hamiltonian.as_ref()
+    }
+    fn n_leapfrogs(&self) -> Option<X::Scalar> {
+        (self.n_leapfrogs > 0).then(|| X::Scalar::same(f64::from(self.n_leapfrogs)))
     }
 }
 
@@ -99,6 +125,12 @@ pub trait Kernel<X: Point, E: ?Sized> {
         let fresh = self.init(energy, std::mem::replace(&mut state.x, empty))?;
         (state.x, state.grad, state.energy) = (fresh.x, fresh.grad, fresh.energy);
         Ok(())
+    }
+
+    /// The auxiliary variables that a step takes over from the last one (a momentum that is not drawn anew), so that
+    /// they can be saved with the state and put back. Asked for only when a step was taken.
+    fn carried<'a>(&self, _work: &'a mut Self::Work) -> Vec<&'a mut X> {
+        Vec::new()
     }
 
     /// One transition of all chains of the point. Does not count the step; call [`Kernel::advance`].

@@ -10,6 +10,7 @@
 //! * `ReplayBuffer` (feature `torch`): persistent chains for training.
 
 mod ais;
+mod archive;
 mod baoab;
 mod bridge;
 mod discrete;
@@ -29,6 +30,7 @@ mod sample;
 mod sghmc;
 mod tempering;
 mod ula;
+mod warm_up;
 
 pub use ais::{Ais, AisRun, Bracket};
 pub use baoab::{Baoab, BaoabWork};
@@ -48,7 +50,10 @@ pub use metropolis::metropolis;
 pub use nuts::{Nuts, NutsInfo, NutsWork};
 #[cfg(feature = "torch")]
 pub use replay_buffer::{Replay, ReplayBuffer, ReplayConfig, ReplayState};
-pub use sample::{DrawSink, Draws, Progress, Run, SampleConfig, Starts, sample, sample_into};
+pub use sample::{
+    Divergence, DrawSink, Draws, Failure, MetricChoice, NoSink, Progress, Run, SampleConfig, Sampler, Starts,
+    Summary, Warning, sample, sample_into,
+};
 pub use sghmc::{Sghmc, SghmcWork};
 pub use tempering::{RungSteps, TemperedRun, Tempering};
 pub use ula::{Sgld, Ula};

@@ -17,7 +17,7 @@ use crate::kernel::{Clip, Info, Kernel, State, check_step_size};
 /// use ebm_samplers::{Mala, SampleConfig, sample};
 /// let config = SampleConfig { n_draws: 200, burn_in: 200, target_accept: Some(0.57), ..Default::default() };
 /// let run = sample(&Mala::new(0.5), &Gaussian::standard(2)?, vec![vec![3.0f64; 2]; 2], &config)?;
-/// assert_eq!(run.n_diverged, [0, 0]);
+/// assert_eq!(run.summary.n_diverged, [0, 0]);
 /// # Ok::<(), ebm_core::Error>(())
 /// ```
 #[derive(Clone, Debug, Serialize, Deserialize)]

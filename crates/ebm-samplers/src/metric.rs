@@ -6,6 +6,8 @@
 
 use ebm_core::{Error, Point, Result, cholesky};
 
+use crate::archive::Archive;
+
 /// What preconditions a state's moves; [`State::metric`](crate::State::metric).
 #[derive(Debug)]
 pub enum Metric<X: Point> {
@@ -42,6 +44,24 @@ impl<X: Point> Metric<X> {
             return Err(Error::shape("entries of the metric", dim * dim, covariance.len()));
         }
         Ok(Self::Dense(x.matrix(&cholesky("metric", dim, covariance)?)?))
+    }
+
+    pub(crate) fn save(&self, name: &str, archive: &mut Archive) -> Result<()> {
+        match self {
+            Self::Unit => {}
+            Self::Diagonal(scale) => archive.put(format!("{name}.diagonal"), scale.to_rows()?),
+            Self::Dense(lower) => archive.put(format!("{name}.dense"), X::matrix_entries(lower)?),
+        }
+        Ok(())
+    }
+
+    pub(crate) fn restore(&mut self, name: &str, x: &X, archive: &mut Archive) -> Result<()> {
+        *self = match (archive.take(&format!("{name}.diagonal")), archive.take(&format!("{name}.dense"))) {
+            (Ok(scale), _) => Self::Diagonal(x.with_rows(&scale)?),
+            (_, Ok(lower)) => Self::Dense(x.matrix(&lower)?),
+            _ => Self::Unit,
+        };
+        Ok(())
     }
 
     /// `x += a S p`.

@@ -22,7 +22,7 @@ pub fn metropolis<X: Point>(x: &X, log_ratio: &X::Scalar, rng: &mut X::Rng) -> R
     let ratio = log_ratio.at_most(0.0)?.exp_each()?;
     let accept_prob = X::Scalar::select(&diverged, &X::Scalar::same(0.0), &ratio)?;
     let accepted = x.uniform_each(rng)?.less_than(&accept_prob)?;
-    Ok(Info { accept_prob, accepted, diverged })
+    Ok(Info { accept_prob, accepted, diverged, hamiltonian: None, n_leapfrogs: 0 })
 }
 
 #[cfg(test)]
@@ -47,7 +47,7 @@ mod tests {
                 let mut accepted = 0;
                 let mut probability = 0.0;
                 for _ in 0..2000 {
-                    let Info { accept_prob: p, accepted: yes, diverged } = accept(log_ratio, &mut rng);
+                    let Info { accept_prob: p, accepted: yes, diverged, .. } = accept(log_ratio, &mut rng);
                     assert!(!diverged);
                     probability = p;
                     accepted += u32::from(yes);
@@ -68,10 +68,10 @@ mod tests {
     fn what_is_not_a_number_is_rejected_and_flagged() {
         let mut rng = Stream::new(0, Purpose::User, 0);
         for log_ratio in [f64::NAN, f64::NEG_INFINITY, -1001.0] {
-            let Info { accept_prob: p, accepted, diverged } = accept(log_ratio, &mut rng);
+            let Info { accept_prob: p, accepted, diverged, .. } = accept(log_ratio, &mut rng);
             assert!(p == 0.0 && !accepted && diverged);
         }
-        let Info { accept_prob: p, accepted, diverged } = accept(f64::INFINITY, &mut rng);
+        let Info { accept_prob: p, accepted, diverged, .. } = accept(f64::INFINITY, &mut rng);
         assert!(p == 1.0 && accepted && !diverged);
     }
 }

@@ -28,7 +28,7 @@ const DIVERGENCE: f64 = 1000.0;
 /// use ebm_samplers::{Nuts, SampleConfig, sample};
 /// let config = SampleConfig { n_draws: 200, burn_in: 200, target_accept: Some(0.8), ..Default::default() };
 /// let run = sample(&Nuts::new(0.1), &Gaussian::standard(3)?, vec![vec![0.0f64; 3]; 4], &config)?;
-/// assert!(run.acceptance.iter().all(|a| *a > 0.5));
+/// assert!(run.summary.acceptance.iter().all(|a| *a > 0.5));
 /// # Ok::<(), ebm_core::Error>(())
 /// ```
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -81,6 +81,18 @@ impl<X: Point<Scalar = f64>> StepInfo<X> for NutsInfo {
     }
     fn diverged(&self) -> Option<&bool> {
         Some(&self.diverged)
+    }
+    fn hamiltonian(&self) -> Option<&f64> {
+        Some(&self.hamiltonian)
+    }
+    fn n_leapfrogs(&self) -> Option<f64> {
+        Some(f64::from(self.n_leapfrogs))
+    }
+    fn tree_depth(&self) -> Option<f64> {
+        Some(f64::from(self.depth))
+    }
+    fn saturated(&self) -> Option<&bool> {
+        Some(&self.saturated)
     }
 }
 

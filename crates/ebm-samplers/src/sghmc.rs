@@ -89,6 +89,10 @@ impl<X: Point, E: GradEnergy<X> + ?Sized> Kernel<X, E> for Sghmc {
         bare_state(x, &self.step_size, work)
     }
 
+    fn carried<'a>(&self, work: &'a mut Self::Work) -> Vec<&'a mut X> {
+        vec![&mut work.velocity]
+    }
+
     #[inline(always)]
     fn step(&self, energy: &E, state: &mut State<X, Self::Work>, rng: &mut X::Rng) -> Result<()> {
         let State { x, grad, step_size, work, .. } = state;

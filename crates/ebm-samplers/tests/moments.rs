@@ -84,7 +84,7 @@ fn adapted_hmc_is_exact_on_a_banana() {
     let config = SampleConfig { target_accept: Some(0.9), ..config(3000) };
     let run = sample(&Hmc::new(0.1, 12), &law, starts, &config).unwrap();
     assert_moments(&run, &law);
-    for (a, h) in run.acceptance.iter().zip(&run.step_size) {
+    for (a, h) in run.summary.acceptance.iter().zip(&run.summary.step_size) {
         assert!((a - 0.9).abs() < 0.07 && *h > 0.01, "acceptance {a}, step {h}");
     }
 }

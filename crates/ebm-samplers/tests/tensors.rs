@@ -40,9 +40,12 @@ fn kernels_are_exact_or_biased_as_known() {
     for run in [&hmc, &mala] {
         assert_variance(run.draws.array(), 0, mean[0], covariance[0]);
         assert_variance(run.draws.array(), 1, mean[1], covariance[3]);
-        assert_eq!(run.n_diverged.iter().sum::<u64>(), 0);
+        assert_eq!(run.summary.n_diverged.iter().sum::<u64>(), 0);
     }
-    assert!(hmc.step_size.iter().any(|h| (h - hmc.step_size[0]).abs() > 1e-3), "one step size per chain");
+    assert!(
+        hmc.summary.step_size.iter().any(|h| (h - hmc.summary.step_size[0]).abs() > 1e-3),
+        "one step size per chain"
+    );
     let standard = Gaussian::standard(1).unwrap();
     let ula = sample(&Ula::new(0.5), &standard, start(512, 1), &config).unwrap();
     assert_variance(ula.draws.array(), 0, 0.0, 2.0 / 1.5);
@@ -85,7 +88,7 @@ fn adapted_acceptance_is_on_target() {
             let variance = values.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / (n - 1.0);
             (mean, (variance / n).sqrt())
         };
-        let (found, se) = mean_and_error(&run.acceptance);
+        let (found, se) = mean_and_error(&run.summary.acceptance);
         let angle = PI * (1.0 - target);
         let (m, variance) = (m as f64, target * (1.0 - target));
         let excess = 0.75 * angle.cos() * variance * 20.0 / m.sqrt();
@@ -96,11 +99,11 @@ fn adapted_acceptance_is_on_target() {
         // What is reported of each chain fits together, with nothing left over.
         let exact = |h: &f64| 1.0 - 2.0 / PI * (h.powi(3) / 8.0).atan();
         let difference: Vec<f64> =
-            run.acceptance.iter().zip(&run.step_size).map(|(a, h)| a - exact(h)).collect();
+            run.summary.acceptance.iter().zip(&run.summary.step_size).map(|(a, h)| a - exact(h)).collect();
         let (difference, se) = mean_and_error(&difference);
         assert!(difference.abs() < 4.0 * se, "{difference} beside the step sizes, standard error {se}");
 
-        let logs: Vec<f64> = run.step_size.iter().map(|h| h.ln()).collect();
+        let logs: Vec<f64> = run.summary.step_size.iter().map(|h| h.ln()).collect();
         let spread = mean_and_error(&logs).1 * (n_chains as f64).sqrt();
         // a' at the step where a(h) is the target.
         let slope = 3.0 / PI * angle.sin();
@@ -157,7 +160,7 @@ fn divergences_are_counted_per_chain() {
     let counts: Vec<u64> =
         (0..16).map(|chain| seen.0[20..].iter().filter(|step| step[chain]).count() as u64).collect();
     let run = sample(&kernel, &wall, x, &config).unwrap();
-    assert_eq!(run.n_diverged, counts);
+    assert_eq!(run.summary.n_diverged, counts);
     assert!(counts.iter().all(|n| (1..100).contains(n)), "{counts:?}");
     assert!(run.draws.array().iter().all(|x| x.abs() <= 1.0));
 }

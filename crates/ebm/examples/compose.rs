@@ -20,9 +20,8 @@ fn main() -> Result<()> {
         SampleConfig { n_draws: 2000, burn_in: 1000, target_accept: Some(0.9), ..Default::default() };
     let run = sample(&Hmc::new(0.05, 20), &energy, starts, &config)?;
 
-    let summary = ebm::metrics::chains::summary(run.draws.array())?;
-    println!("{summary}");
+    println!("{}", run.summary);
     let lowest = run.draws.array().iter().step_by(2).copied().fold(f64::INFINITY, f64::min);
-    println!("lowest first coordinate: {lowest:.2}; diverged steps: {}", run.n_diverged.iter().sum::<u64>());
+    println!("lowest first coordinate: {lowest:.2}");
     Ok(())
 }

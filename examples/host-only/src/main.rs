@@ -18,7 +18,7 @@ fn main() -> Result<()> {
     let draws = run.draws.array();
     let mean_radius = draws.rows().into_iter().map(|x| x[0].hypot(x[1])).sum::<f64>() / 16_000.0;
     println!("mean radius {mean_radius:.3} (exact: 3 + 1/60 = 3.017)");
-    println!("acceptance {:.2}, diverged {:?}", run.acceptance[0], run.n_diverged);
+    println!("{}", run.summary);
     assert!((mean_radius - (3.0 + 1.0 / 60.0)).abs() < 0.01);
     Ok(())
 }

@@ -3,7 +3,7 @@
 
 use super::vector::{
     axpy, axpy_each, clamp_all, clip_norm, converted, dot, give, lower_axpy, lower_transposed_axpy,
-    outer_sum, take,
+    outer_sum, take, widened,
 };
 use super::{ChainMask, HostPoint, Point, Scalar};
 use crate::random::Stream;
@@ -180,8 +180,15 @@ impl Scalar for BlockScalar {
     fn select(mask: &BlockMask, yes: &Self, no: &Self) -> Result<Self> {
         Ok(Each(std::array::from_fn(|i| if mask.of_chain(i) { yes.of_chain(i) } else { no.of_chain(i) })))
     }
-    fn to_host(&self, n_chains: usize) -> Result<Vec<f64>> {
-        Ok((0..n_chains).map(|i| self.of_chain(i)).collect())
+    fn shared(&self) -> Option<f64> {
+        match self {
+            Same(v) => Some(*v),
+            Each(_) => None,
+        }
+    }
+    fn write_each(&self, out: &mut [f64]) -> Result<()> {
+        out.iter_mut().enumerate().for_each(|(i, out)| *out = self.of_chain(i));
+        Ok(())
     }
 }
 
@@ -291,8 +298,21 @@ impl<T: Real> Point for Block<T> {
         let row: Vec<T> = converted("coordinates of a chain", self.dim, row)?;
         Ok(Self { data: row.repeat(self.n_chains()), dim: self.dim })
     }
-    fn to_rows(&self) -> Result<Vec<f64>> {
-        Ok(self.data.iter().map(|x| x.to_f64()).collect())
+    fn dim_of_chain(&self) -> usize {
+        self.dim
+    }
+    fn write_rows(&self, out: &mut [f64]) -> Result<()> {
+        widened(&self.data, out);
+        Ok(())
+    }
+    fn with_rows(&self, rows: &[f64]) -> Result<Self> {
+        Ok(Self { data: converted("coordinates of a point", self.data.len(), rows)?, dim: self.dim })
+    }
+    fn scalar(&self, each: &[f64]) -> Result<BlockScalar> {
+        if each.len() != self.n_chains() {
+            return Err(Error::shape("numbers, one per chain", self.n_chains(), each.len()));
+        }
+        Ok(Each(std::array::from_fn(|i| each.get(i).copied().unwrap_or(0.0))))
     }
     fn matrix(&self, entries: &[f64]) -> Result<Vec<T>> {
         converted("entries of a matrix", self.dim * self.dim, entries)
@@ -313,14 +333,6 @@ impl<T: Real> Point for Block<T> {
 }
 
 impl<T: Real> HostPoint for Block<T> {
-    fn dim(&self) -> usize {
-        self.dim
-    }
-    fn write_f64(&self, out: &mut [f64]) {
-        for (o, x) in out.iter_mut().zip(&self.data) {
-            *o = x.to_f64();
-        }
-    }
     fn all_finite(&self) -> bool {
         self.data.iter().all(|x| x.to_f64().is_finite())
     }

@@ -13,7 +13,7 @@ pub use block::{BLOCK_CHAINS, Block, BlockMask, BlockScalar};
 pub use tensor::{TensorMask, TensorScalar};
 
 use crate::Result;
-use crate::random::Stream;
+use crate::random::{Stream, StreamState};
 
 /// One number per chain: `f64` for a host chain, [`BlockScalar`] for a block, `TensorScalar` for a tensor.
 ///
@@ -38,8 +38,20 @@ pub trait Scalar: Clone + Send + Sized + 'static {
     fn less_than(&self, other: &Self) -> Result<Self::Mask>;
     /// `yes` where the mask holds, `no` elsewhere (selected, never multiplied: a NaN on the other side is harmless).
     fn select(mask: &Self::Mask, yes: &Self, no: &Self) -> Result<Self>;
-    /// One f64 per chain on the host. Waits for the device; for the end of a run, not for a step.
-    fn to_host(&self, n_chains: usize) -> Result<Vec<f64>>;
+    /// The number, where all chains share it without storage (a host chain's always is).
+    fn shared(&self) -> Option<f64>;
+    /// One f64 per chain into `out`, `[n_chains]`. Waits for the device; for draws and ends of runs, not for a step.
+    fn write_each(&self, out: &mut [f64]) -> Result<()>;
+    /// [`Scalar::write_each`] into a new vector.
+    fn to_host(&self, n_chains: usize) -> Result<Vec<f64>> {
+        let mut out = vec![0.0; n_chains];
+        self.write_each(&mut out)?;
+        Ok(out)
+    }
+    /// 1 where the mask holds, 0 elsewhere.
+    fn of_mask(mask: &Self::Mask) -> Result<Self> {
+        Self::select(mask, &Self::same(1.0), &Self::same(0.0))
+    }
 }
 
 /// One truth value per chain.
@@ -59,6 +71,10 @@ pub trait StepRng: Send {
     fn begin_step(&mut self, step: u64);
     /// One uniform number on `[0, 1)` that all chains share (for instance a jittered path length).
     fn shared_uniform(&mut self) -> f64;
+    /// How far the stream is, to be given to [`StepRng::go_to`]; zeros where [`StepRng::begin_step`] says it all.
+    fn position(&self) -> [u64; 3];
+    /// Go on from there.
+    fn go_to(&mut self, position: [u64; 3]);
 }
 
 impl StepRng for Stream {
@@ -66,6 +82,15 @@ impl StepRng for Stream {
 
     fn shared_uniform(&mut self) -> f64 {
         self.uniform()
+    }
+
+    fn position(&self) -> [u64; 3] {
+        let state = self.state();
+        [state.normals_f32, state.normals_f64, state.uniforms]
+    }
+
+    fn go_to(&mut self, [normals_f32, normals_f64, uniforms]: [u64; 3]) {
+        *self = Self::from_state(StreamState { normals_f32, normals_f64, uniforms, ..self.state() });
     }
 }
 
@@ -114,8 +139,27 @@ pub trait Point: Sized + Send {
     /// # Errors
     /// When the length is not that of a chain.
     fn filled(&self, row: &[f64]) -> Result<Self>;
-    /// The chains' coordinates, `[n_chains * dim]`. Waits for the device; not for a step.
-    fn to_rows(&self) -> Result<Vec<f64>>;
+    /// Coordinates per chain.
+    fn dim_of_chain(&self) -> usize;
+    /// The chains' coordinates into `out`, `[n_chains * dim]`, chain after chain. Waits for the device; for draws,
+    /// not for a step.
+    fn write_rows(&self, out: &mut [f64]) -> Result<()>;
+    /// [`Point::write_rows`] into a new vector.
+    fn to_rows(&self) -> Result<Vec<f64>> {
+        let mut rows = vec![0.0; self.n_chains() * self.dim_of_chain()];
+        self.write_rows(&mut rows)?;
+        Ok(rows)
+    }
+    /// A point of the same shape, kind and device with these coordinates, `[n_chains * dim]`.
+    ///
+    /// # Errors
+    /// When the length is another.
+    fn with_rows(&self, rows: &[f64]) -> Result<Self>;
+    /// One number per chain as kernels on this point compute with it, from `[n_chains]` values.
+    ///
+    /// # Errors
+    /// When the length is another.
+    fn scalar(&self, each: &[f64]) -> Result<Self::Scalar>;
     /// A matrix from its entries, `[dim * dim]` row by row.
     ///
     /// # Errors
@@ -137,10 +181,10 @@ pub trait Point: Sized + Send {
 
 /// A point in host memory: rows of numbers, one row per chain.
 pub trait HostPoint: Point<Rng = Stream> {
-    /// Coordinates per chain.
-    fn dim(&self) -> usize;
-    /// Write the chains' coordinates as f64, `[n_chains * dim]`, chain after chain.
-    fn write_f64(&self, out: &mut [f64]);
+    /// Coordinates per chain: [`Point::dim_of_chain`] by a short name, which on a tensor would be another's.
+    fn dim(&self) -> usize {
+        self.dim_of_chain()
+    }
     /// Whether every coordinate is finite.
     fn all_finite(&self) -> bool;
 }

@@ -79,6 +79,15 @@ fn over_point(each: &Tensor, dim: usize) -> Result<Tensor> {
     Ok(each.f_view(shape.as_slice())?)
 }
 
+/// The values of a tensor as f64, in order.
+fn read(x: &Tensor, out: &mut [f64]) -> Result<()> {
+    let x = x.f_to_kind(Kind::Double)?.f_to_device(Device::Cpu)?.f_contiguous()?;
+    if x.numel() != out.len() {
+        return Err(Error::shape("numbers of a tensor", out.len(), x.numel()));
+    }
+    Ok(x.f_copy_data(out, x.numel())?) // host read: asked for, never within a step
+}
+
 /// `[chains, ..]` as `[chains, dim]`.
 fn flat(x: &Tensor) -> Result<Tensor> {
     Ok(x.f_reshape([x.n_chains() as i64, -1])?)
@@ -146,14 +155,19 @@ impl Scalar for TensorScalar {
         Ok(Each(yes.as_tensor(kind, device)?.f_where_self(&mask.0, &no.as_tensor(kind, device)?)?))
     }
 
-    fn to_host(&self, n_chains: usize) -> Result<Vec<f64>> {
+    fn shared(&self) -> Option<f64> {
         match self {
-            Same(v) => Ok(vec![*v; n_chains]),
-            Each(v) => {
-                let v = v.f_to_kind(Kind::Double)?.f_expand([n_chains as i64], false)?;
-                Ok(Vec::try_from(&v.f_contiguous()?)?) // host read: asked for, at the end of a run
-            }
+            Same(v) => Some(*v),
+            Each(_) => None,
         }
+    }
+
+    fn write_each(&self, out: &mut [f64]) -> Result<()> {
+        match self {
+            Same(v) => out.fill(*v),
+            Each(v) => read(&v.f_expand([out.len() as i64], false)?, out)?,
+        }
+        Ok(())
     }
 }
 
@@ -246,7 +260,7 @@ impl Point for Tensor {
         self.add_scaled(a, &product.f_view_as(x)?)
     }
     fn filled(&self, row: &[f64]) -> Result<Self> {
-        let dim = self.numel() / self.n_chains().max(1);
+        let dim = self.dim_of_chain();
         if row.len() != dim {
             return Err(Error::shape("coordinates of a chain", dim, row.len()));
         }
@@ -255,11 +269,27 @@ impl Point for Tensor {
         let row = Tensor::f_from_slice(row)?.f_to_device(self.device())?.f_to_kind(self.kind())?;
         Ok(row.f_view(shape.as_slice())?.f_expand_as(self)?)
     }
-    fn to_rows(&self) -> Result<Vec<f64>> {
-        Ok(Vec::try_from(&self.f_to_kind(Kind::Double)?.f_flatten(0, -1)?)?) // host read: asked for
+    fn dim_of_chain(&self) -> usize {
+        self.numel() / self.n_chains().max(1)
+    }
+    fn write_rows(&self, out: &mut [f64]) -> Result<()> {
+        read(self, out)
+    }
+    fn with_rows(&self, rows: &[f64]) -> Result<Self> {
+        if rows.len() != self.numel() {
+            return Err(Error::shape("coordinates of a point", self.numel(), rows.len()));
+        }
+        let rows = Tensor::f_from_slice(rows)?.f_to_device(self.device())?.f_to_kind(self.kind())?;
+        Ok(rows.f_view(self.size().as_slice())?)
+    }
+    fn scalar(&self, each: &[f64]) -> Result<TensorScalar> {
+        if each.len() != self.n_chains() {
+            return Err(Error::shape("numbers, one per chain", self.n_chains(), each.len()));
+        }
+        Ok(Each(Tensor::f_from_slice(each)?.f_to_device(self.device())?.f_to_kind(self.kind())?))
     }
     fn matrix(&self, entries: &[f64]) -> Result<Self> {
-        let dim = self.numel() / self.n_chains().max(1);
+        let dim = self.dim_of_chain();
         if entries.len() != dim * dim {
             return Err(Error::shape("entries of a matrix", dim * dim, entries.len()));
         }
@@ -267,7 +297,9 @@ impl Point for Tensor {
         Ok(matrix.f_view([dim as i64, dim as i64])?)
     }
     fn matrix_entries(matrix: &Self) -> Result<Vec<f64>> {
-        matrix.to_rows()
+        let mut entries = vec![0.0; matrix.numel()];
+        read(matrix, &mut entries)?;
+        Ok(entries)
     }
     fn add_outer_to(&self, sum: &mut Self) -> Result<()> {
         let x = flat(self)?;

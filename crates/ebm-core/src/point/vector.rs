@@ -42,8 +42,12 @@ impl Scalar for f64 {
     fn select(mask: &bool, yes: &Self, no: &Self) -> Result<Self> {
         Ok(if *mask { *yes } else { *no })
     }
-    fn to_host(&self, n_chains: usize) -> Result<Vec<f64>> {
-        Ok(vec![*self; n_chains])
+    fn shared(&self) -> Option<f64> {
+        Some(*self)
+    }
+    fn write_each(&self, out: &mut [f64]) -> Result<()> {
+        out.fill(*self);
+        Ok(())
     }
 }
 
@@ -133,6 +137,12 @@ pub(super) fn converted<T: Real>(what: &str, expected: usize, values: &[f64]) ->
         return Err(Error::shape(what, expected, values.len()));
     }
     Ok(values.iter().map(|v| T::of(*v)).collect())
+}
+
+/// Copy as f64.
+#[inline(always)]
+pub(super) fn widened<T: Real>(x: &[T], out: &mut [f64]) {
+    out.iter_mut().zip(x).for_each(|(o, x)| *o = x.to_f64());
 }
 
 /// A vector for temporary use from the thread's pool.
@@ -225,14 +235,27 @@ impl<T: Real> Point for Vec<T> {
     fn filled(&self, row: &[f64]) -> Result<Self> {
         converted("coordinates of a chain", self.len(), row)
     }
-    fn to_rows(&self) -> Result<Vec<f64>> {
-        Ok(self.iter().map(|x| x.to_f64()).collect())
+    fn dim_of_chain(&self) -> usize {
+        self.len()
+    }
+    fn write_rows(&self, out: &mut [f64]) -> Result<()> {
+        widened(self, out);
+        Ok(())
+    }
+    fn with_rows(&self, rows: &[f64]) -> Result<Self> {
+        converted("coordinates of a point", self.len(), rows)
+    }
+    fn scalar(&self, each: &[f64]) -> Result<f64> {
+        match each {
+            [value] => Ok(*value),
+            _ => Err(Error::shape("numbers, one per chain", 1, each.len())),
+        }
     }
     fn matrix(&self, entries: &[f64]) -> Result<Self> {
         converted("entries of a matrix", self.len() * self.len(), entries)
     }
     fn matrix_entries(matrix: &Self) -> Result<Vec<f64>> {
-        matrix.to_rows()
+        Ok(matrix.iter().map(|x| x.to_f64()).collect())
     }
     fn add_outer_to(&self, sum: &mut Self) -> Result<()> {
         outer_sum(sum, self);
@@ -247,14 +270,6 @@ impl<T: Real> Point for Vec<T> {
 }
 
 impl<T: Real> HostPoint for Vec<T> {
-    fn dim(&self) -> usize {
-        self.len()
-    }
-    fn write_f64(&self, out: &mut [f64]) {
-        for (o, x) in out.iter_mut().zip(self) {
-            *o = x.to_f64();
-        }
-    }
     fn all_finite(&self) -> bool {
         self.iter().all(|x| x.to_f64().is_finite())
     }

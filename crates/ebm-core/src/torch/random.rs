@@ -155,6 +155,12 @@ impl StepRng for TensorRng {
         let words = philox4x32(self.next_call(Domain::Uniform), key_words(self.seed));
         f64::from(words[0]) * 2f64.powi(-32)
     }
+
+    fn position(&self) -> [u64; 3] {
+        [0; 3]
+    }
+
+    fn go_to(&mut self, _position: [u64; 3]) {}
 }
 
 fn at_chunk(counter: [u32; 4], chunk: usize) -> [u32; 4] {

@@ -1,0 +1,307 @@
+//! What a run says about itself: a table, and a plain sentence for everything that is wrong with it.
+
+use std::fmt;
+
+use ebm_core::Result;
+use ebm_metrics::chains::{Summary as Diagnostics, summary};
+use ndarray::ArrayView3;
+
+use super::observe::{Counts, Kept};
+
+/// A divergence: an energy error that was not finite or above 1000.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Divergence {
+    /// The chain, counted over the run.
+    pub chain: usize,
+    /// The draw, counted from 0, that followed it.
+    pub draw: usize,
+    /// Where the chain stood at that draw, `[dim]`: for kernels that reject, the place it could not leave.
+    pub position: Vec<f64>,
+}
+
+/// A point whose chains ended early.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Failure {
+    /// Its chains, counted over the run.
+    pub chains: std::ops::Range<usize>,
+    /// The run's seed.
+    pub seed: u64,
+    /// Steps that it had taken.
+    pub step: u64,
+    /// What went wrong: the error's or the panic's own words.
+    pub message: String,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { chains, seed, step, message } = self;
+        match chains.len() {
+            1 => write!(f, "chain {}", chains.start)?,
+            _ => write!(f, "chains {} to {}", chains.start, chains.end - 1)?,
+        }
+        write!(f, " (seed {seed}) ended after {step} steps: {message}")
+    }
+}
+
+/// Something wrong with a run; prints as a sentence with what to do about it.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Warning {
+    /// Steps with an energy error that was not finite or above 1000.
+    Divergences {
+        /// How many, over all chains.
+        n: u64,
+        /// Their share of the steps after burn-in.
+        share: f64,
+    },
+    /// Paths of NUTS that were cut off at the largest depth.
+    Saturated {
+        /// How many, over all chains.
+        n: u64,
+        /// Their share of the steps after burn-in.
+        share: f64,
+    },
+    /// A chain whose energy hardly changes between momenta.
+    LowBfmi {
+        /// The chain.
+        chain: usize,
+        /// Its E-BFMI.
+        e_bfmi: f64,
+    },
+    /// Chains that do not agree.
+    RHat {
+        /// The worst coordinate.
+        coordinate: usize,
+        /// Its R-hat.
+        r_hat: f64,
+    },
+    /// Too few independent draws.
+    Ess {
+        /// The worst coordinate.
+        coordinate: usize,
+        /// Its effective sample size, of bulk or tails.
+        ess: f64,
+    },
+    /// A coordinate that never moved.
+    Constant {
+        /// The first such coordinate.
+        coordinate: usize,
+    },
+    /// A chain with draws that are not numbers.
+    NotFinite {
+        /// The chain.
+        chain: usize,
+        /// How many draws.
+        n: u64,
+    },
+    /// A chain that accepts next to nothing.
+    Stuck {
+        /// The chain.
+        chain: usize,
+        /// Its mean acceptance.
+        acceptance: f64,
+    },
+    /// Chains that ended early; their draws are left out.
+    Failed(Failure),
+    /// The run was stopped; these are the draws so far.
+    Interrupted {
+        /// Draws per chain that there are.
+        n_draws: usize,
+        /// Draws per chain that were asked for.
+        of: usize,
+    },
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Divergences { n, share } => write!(
+                f,
+                "{n} steps ({:.2} %) diverged: the step is too long where the energy is steep, and draws there are \
+                 missing. Raise target_accept (0.9, 0.95), or give the target other coordinates.",
+                100.0 * share
+            ),
+            Self::Saturated { n, share } => write!(
+                f,
+                "{n} paths ({:.2} %) were cut off at max_depth: draws are right but costly. Adapt the metric, warm up \
+                 longer, or raise max_depth.",
+                100.0 * share
+            ),
+            Self::LowBfmi { chain, e_bfmi } => write!(
+                f,
+                "chain {chain} has an E-BFMI of {e_bfmi:.2}, below 0.3: fresh momenta change its energy too little to \
+                 reach the tails. Give the target other coordinates (a funnel without its centre)."
+            ),
+            Self::RHat { coordinate, r_hat } => write!(
+                f,
+                "R-hat of coordinate {coordinate} is {r_hat:.3}, above 1.01: the chains do not agree. Run longer; if it \
+                 stays, modes are separated: try Tempering."
+            ),
+            Self::Ess { coordinate, ess } => write!(
+                f,
+                "coordinate {coordinate} has an effective sample size of {ess:.0}, below 400: its quantiles and errors \
+                 are not to be trusted. Run longer, or more chains."
+            ),
+            Self::Constant { coordinate } => write!(
+                f,
+                "coordinate {coordinate} never moved: nothing was accepted, or the energy does not depend on the \
+                 start. Lower the step size, or check the gradient."
+            ),
+            Self::NotFinite { chain, n } => write!(
+                f,
+                "{n} draws of chain {chain} are not finite: a step was too long for a kernel that rejects nothing. \
+                 Lower the step size, clip the gradient, or use MALA or HMC."
+            ),
+            Self::Stuck { chain, acceptance } => write!(
+                f,
+                "chain {chain} accepts {acceptance:.4} of its steps: it hardly moves. Lower the step size, or let \
+                 target_accept find one; check the gradient."
+            ),
+            Self::Failed(failure) => write!(
+                f,
+                "{failure}. Its draws are left out; the others are whole. Run that chain's seed again to see it."
+            ),
+            Self::Interrupted { n_draws, of } => {
+                write!(f, "stopped after {n_draws} of {of} draws per chain. Save the sampler to go on later.")
+            }
+        }
+    }
+}
+
+/// What a run says about itself. Prints as a table of the coordinates (the first 20), a line on the chains, and a
+/// sentence per warning.
+#[derive(Clone, Debug, Default)]
+pub struct Summary {
+    /// Mean, spread, R-hat and effective sample sizes of each coordinate; `None` when draws went to a sink or
+    /// [`SampleConfig::diagnostics`](crate::SampleConfig::diagnostics) is off.
+    pub coordinates: Option<Diagnostics>,
+    /// Mean acceptance probability after burn-in, per chain; NaN for kernels that accept everything.
+    pub acceptance: Vec<f64>,
+    /// Diverged steps after burn-in, per chain.
+    pub n_diverged: Vec<u64>,
+    /// Paths cut off at the largest depth after burn-in, per chain.
+    pub n_saturated: Vec<u64>,
+    /// E-BFMI of the draws, per chain; NaN for kernels without momentum.
+    pub e_bfmi: Vec<f64>,
+    /// The step size of the first step after burn-in, per chain: the adapted one, or where a schedule stood.
+    pub step_size: Vec<f64>,
+    /// Steps per chain after burn-in.
+    pub n_steps: u64,
+    /// The first divergences (at most 100 of each point), with where the chain stood.
+    pub divergences: Vec<Divergence>,
+    /// Points whose chains ended early.
+    pub failures: Vec<Failure>,
+    /// What is wrong.
+    pub warnings: Vec<Warning>,
+}
+
+/// R-hat above this is a warning (Vehtari et al. 2021, arXiv 1903.08008).
+const HIGH_R_HAT: f64 = 1.01;
+/// An effective sample size below this is a warning (the same source).
+const LOW_ESS: f64 = 400.0;
+/// An E-BFMI below this is a warning (Betancourt 2016, arXiv 1604.00695).
+const LOW_BFMI: f64 = 0.3;
+/// An acceptance below this is a warning.
+const STUCK: f64 = 0.01;
+
+impl Summary {
+    /// Take over what one point counted; its chains follow those already there.
+    pub(crate) fn add(&mut self, counts: Counts, kept: Kept) {
+        let first = self.acceptance.len();
+        let n = counts.acceptance.len();
+        self.acceptance.extend(counts.acceptance);
+        self.n_diverged.extend(counts.n_diverged);
+        self.n_saturated.extend(counts.n_saturated);
+        self.step_size.extend(counts.step_size);
+        self.e_bfmi.extend(kept.e_bfmi(n));
+        for (i, count) in kept.n_not_finite.iter().enumerate().filter(|(_, n)| **n > 0) {
+            self.warnings.push(Warning::NotFinite { chain: first + i, n: *count });
+        }
+        let shifted = |d: Divergence| Divergence { chain: first + d.chain, ..d };
+        self.divergences.extend(kept.divergences.into_iter().map(shifted));
+    }
+
+    /// Work out the diagnostics of draws `[chain, draw, dim]`.
+    pub(crate) fn diagnose(&mut self, draws: ArrayView3<f64>) -> Result<()> {
+        let found = summary(draws)?;
+        let worst = |value: &dyn Fn(usize) -> f64| {
+            let finite = (0..found.parameters.len()).filter(|i| value(*i).is_finite());
+            finite.max_by(|a, b| value(*a).total_cmp(&value(*b)))
+        };
+        if draws.dim().1 >= 4 {
+            let parameters = &found.parameters;
+            if let Some(coordinate) = parameters.iter().position(|p| p.sd == 0.0) {
+                self.warnings.push(Warning::Constant { coordinate });
+            }
+            if let Some(i) = worst(&|i| parameters[i].r_hat).filter(|i| parameters[*i].r_hat > HIGH_R_HAT) {
+                self.warnings.push(Warning::RHat { coordinate: i, r_hat: parameters[i].r_hat });
+            }
+            let ess = |i: usize| parameters[i].ess_bulk.min(parameters[i].ess_tail);
+            if let Some(i) = worst(&|i| -ess(i)).filter(|i| ess(*i) < LOW_ESS) {
+                self.warnings.push(Warning::Ess { coordinate: i, ess: ess(i) });
+            }
+        }
+        self.coordinates = Some(found);
+        Ok(())
+    }
+
+    /// Add the warnings that need no draws, and log each once.
+    pub(crate) fn warn(&mut self) {
+        let steps = (self.n_steps * self.acceptance.len() as u64).max(1) as f64;
+        let (n, saturated) = (self.n_diverged.iter().sum::<u64>(), self.n_saturated.iter().sum::<u64>());
+        let mut found = Vec::new();
+        if n > 0 {
+            found.push(Warning::Divergences { n, share: n as f64 / steps });
+        }
+        if saturated > 0 {
+            found.push(Warning::Saturated { n: saturated, share: saturated as f64 / steps });
+        }
+        let low = self.e_bfmi.iter().enumerate().filter(|(_, v)| **v < LOW_BFMI);
+        found.extend(low.map(|(chain, e_bfmi)| Warning::LowBfmi { chain, e_bfmi: *e_bfmi }));
+        let stuck = self.acceptance.iter().enumerate().filter(|(_, a)| **a < STUCK);
+        found.extend(stuck.map(|(chain, a)| Warning::Stuck { chain, acceptance: *a }));
+        found.extend(self.failures.iter().cloned().map(Warning::Failed));
+        self.warnings.splice(..0, found);
+        for warning in &self.warnings {
+            tracing::warn!("{warning}");
+        }
+    }
+
+    /// Mean over the chains of what there is a number of.
+    fn mean(values: &[f64]) -> Option<f64> {
+        let known: Vec<f64> = values.iter().copied().filter(|v| !v.is_nan()).collect();
+        (!known.is_empty()).then(|| known.iter().sum::<f64>() / known.len() as f64)
+    }
+}
+
+/// Lines of the table and warnings of one kind that are printed.
+const SHOWN: usize = 20;
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(coordinates) = &self.coordinates {
+            let all = coordinates.parameters.len();
+            let shown =
+                Diagnostics { parameters: coordinates.parameters.iter().take(SHOWN).copied().collect() };
+            writeln!(f, "{shown}")?;
+            if all > SHOWN {
+                writeln!(f, "... and {} more coordinates", all - SHOWN)?;
+            }
+        }
+        write!(f, "{} chains of {} steps after burn-in", self.acceptance.len(), self.n_steps)?;
+        if let Some(acceptance) = Self::mean(&self.acceptance) {
+            let step = Self::mean(&self.step_size).unwrap_or(f64::NAN);
+            write!(f, ", acceptance {acceptance:.3}, step size {step:.4}")?;
+        }
+        if let Some(e_bfmi) = Self::mean(&self.e_bfmi) {
+            write!(f, ", E-BFMI {e_bfmi:.2}")?;
+        }
+        for warning in self.warnings.iter().take(SHOWN) {
+            write!(f, "\nwarning: {warning}")?;
+        }
+        match self.warnings.len() {
+            n if n > SHOWN => write!(f, "\n... and {} more warnings", n - SHOWN),
+            _ => Ok(()),
+        }
+    }
+}
