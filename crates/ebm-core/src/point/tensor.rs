@@ -252,7 +252,7 @@ impl Point for Tensor {
         Ok(())
     }
     fn add_lower(&mut self, a: &TensorScalar, lower: &Self, x: &Self) -> Result<()> {
-        let product = flat(x)?.f_matmul(&lower.f_tril(0)?.f_t()?)?;
+        let product = flat(x)?.f_matmul(&lower.f_tril(0)?.f_transpose(0, 1)?)?;
         self.add_scaled(a, &product.f_view_as(x)?)
     }
     fn add_lower_transposed(&mut self, a: &TensorScalar, lower: &Self, x: &Self) -> Result<()> {
@@ -303,7 +303,7 @@ impl Point for Tensor {
     }
     fn add_outer_to(&self, sum: &mut Self) -> Result<()> {
         let x = flat(self)?;
-        *sum = sum.f_add(&x.f_t()?.f_matmul(&x)?)?;
+        *sum = sum.f_add(&x.f_transpose(0, 1)?.f_matmul(&x)?)?;
         Ok(())
     }
     fn take_scratch(&self) -> Result<Self> {
