@@ -207,3 +207,25 @@ fn a_sink_gets_the_statistics() {
     }
     sample_into(&Nuts::new(0.3), &law, vec![vec![0.0f64; 2]; 2], &config, |_| Rows::default()).unwrap();
 }
+
+#[cfg(feature = "torch")]
+mod on_tensors {
+    use super::*;
+    use ebm_core::torch::TensorRng;
+    use tch::{Device, Kind, Tensor};
+
+    #[test]
+    fn every_kernel_resumes_to_the_same_draws() {
+        tch::set_num_threads(1);
+        for kind in [Kind::Float, Kind::Double] {
+            let purpose = ebm_core::random::Purpose::Start;
+            let starts = || TensorRng::new(0, purpose).normal(&[5, 2], 1.0, kind, Device::Cpu).unwrap();
+            let plain = config(MetricChoice::Unit, None);
+            same_after_any_cut::<_, Tensor>(&Ula::new(0.1), starts, &plain);
+            same_after_any_cut::<_, Tensor>(&Baoab::new(0.2, 1.0), starts, &plain);
+            for metric in [MetricChoice::Unit, MetricChoice::Diagonal, MetricChoice::Dense] {
+                same_after_any_cut::<_, Tensor>(&Hmc::new(0.3, 4), starts, &config(metric, Some(0.8)));
+            }
+        }
+    }
+}
