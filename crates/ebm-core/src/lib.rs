@@ -6,7 +6,8 @@
 //!   leading axis is the chain (feature `torch`).
 //! * [`EnergyExt`], [`Mixture`], [`Product`], [`Ensemble`]: energies compose.
 //! * [`analytic`]: energies whose answers are known exactly, for tests, benches and first steps.
-//! * [`DiscreteEnergy`], [`RelaxedEnergy`]: energies of discrete variables; Ising lattices and [`Rbm`] are ones.
+//! * [`DiscreteEnergy`], [`RelaxedEnergy`]: energies of discrete variables; Ising and Potts lattices
+//!   and [`Rbm`] are ones; [`Colouring`] for block updates.
 //! * [`exact`]: exact answers for spin lattices and other discrete laws, by transfer matrix or enumeration.
 //! * [`random`]: counter-based streams; [`Schedule`]: numbers that depend on the step; [`Error`].
 
@@ -25,7 +26,7 @@ mod schedule;
 pub mod torch;
 
 pub use cholesky::cholesky;
-pub use discrete::{DiscreteEnergy, Rbm, RelaxedEnergy, check_state};
+pub use discrete::{Colouring, DiscreteEnergy, Pairwise, PottsLattice, Rbm, RelaxedEnergy, check_state};
 pub use energy::*;
 pub use error::{Error, ErrorKind, Result};
 pub use files::write_atomically;

@@ -2,7 +2,8 @@
 //!
 //! * [`sample`]: the entry for users; [`SampleConfig`] says how much, [`Run`] is what comes out.
 //! * Kernels, one file each: [`Ula`] (SGLD), [`Mala`], [`Baoab`] (underdamped Langevin), [`Sghmc`], [`Hmc`], [`Nuts`] (host chains).
-//! * [`sample_discrete`]: chains of discrete variables; [`Gibbs`] is its kernel, [`DiscreteKernel`] for your own.
+//! * [`sample_discrete`]: chains of discrete variables. Its kernels: [`Gibbs`], [`BlockGibbs`], [`RbmGibbs`], [`Checkerboard`],
+//!   [`GibbsWithGradients`], [`Dula`], [`Dmala`], [`SwendsenWang`], [`Wolff`]; [`DiscreteKernel`] for your own.
 //! * [`Kernel`], [`State`], [`Observer`]: what a kernel is, for those who write one or need their own loop
 //!   ([`sample_host`], `sample_batch`).
 //! * [`Ais`]: log Z by annealed importance sampling, from below and above, along a [`Bridge`] between two energies.
@@ -35,7 +36,11 @@ mod warm_up;
 pub use ais::{Ais, AisRun, Bracket};
 pub use baoab::{Baoab, BaoabWork};
 pub use bridge::{Bridge, Flat};
-pub use discrete::{DiscreteKernel, DiscreteRun, Gibbs, Scan, sample_discrete};
+pub use discrete::{
+    BlockGibbs, Checkerboard, ClusterWork, DiscreteInfo, DiscreteKernel, DiscreteRun, Dmala, Dula, DulaWork,
+    Gibbs, GibbsWithGradients, GuidedWork, PackedIsing, PottsWork, RbmGibbs, RbmWork, Scan, SwendsenWang,
+    Wolff, sample_discrete,
+};
 #[cfg(feature = "torch")]
 pub use drive::sample_batch;
 pub use drive::sample_host;

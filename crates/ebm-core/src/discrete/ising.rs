@@ -4,8 +4,8 @@
 //! linear in each spin, so the relaxed gradient gives the local energy differences exactly. A side of 2 that is
 //! closed has two edges between the same sites, and both count.
 
-use super::{DiscreteEnergy, RelaxedEnergy};
-use crate::exact::{Boundary, IsingLattice};
+use super::{DiscreteEnergy, Pairwise, RelaxedEnergy};
+use crate::exact::IsingLattice;
 
 /// Bits in place of spins. The lattice's own [`IsingLattice::energy`] takes spins: call this one as
 /// `DiscreteEnergy::energy(&lattice, &bits)`.
@@ -26,6 +26,21 @@ impl DiscreteEnergy for IsingLattice {
         let pull = pull(self, x, i);
         (out[0], out[1]) = (pull, -pull);
     }
+
+    fn interactions(&self) -> Option<Vec<(usize, usize)>> {
+        Some(self.edges().into_iter().map(|(i, j, _)| (i, j)).collect())
+    }
+}
+
+/// `s_i s_j = 2 [x_i = x_j] - 1`: a coupling of spins counts twice as a coupling of equal states.
+impl Pairwise for IsingLattice {
+    fn bonds(&self) -> Vec<(usize, usize, f64)> {
+        self.edges().into_iter().map(|(i, j, coupling)| (i, j, 2.0 * coupling)).collect()
+    }
+
+    fn field_energy(&self, i: usize, state: u8) -> f64 {
+        -self.fields()[i] * spin(state)
+    }
 }
 
 impl RelaxedEnergy for IsingLattice {
@@ -43,30 +58,6 @@ fn spin(bit: u8) -> f64 {
 
 /// `d log f / d s_site`: the field and the neighbours' spins times their couplings.
 fn pull(lattice: &IsingLattice, x: &[u8], site: usize) -> f64 {
-    let (row, col) = (site / lattice.cols(), site % lattice.cols());
-    let mut pull = lattice.fields()[site];
-    if let Some(other) = lattice.right_of(site) {
-        pull += lattice.right()[site] * spin(x[other]);
-    }
-    if let Some(other) = lattice.below(site) {
-        pull += lattice.down()[site] * spin(x[other]);
-    }
-    if let Some(col) = previous(col, lattice.cols(), lattice.boundary() != Boundary::Open) {
-        let other = row * lattice.cols() + col;
-        pull += lattice.right()[other] * spin(x[other]);
-    }
-    if let Some(row) = previous(row, lattice.rows(), lattice.boundary() == Boundary::Torus) {
-        let other = row * lattice.cols() + col;
-        pull += lattice.down()[other] * spin(x[other]);
-    }
-    pull
-}
-
-/// The place before `at` on a line of `side` sites.
-fn previous(at: usize, side: usize, closed: bool) -> Option<usize> {
-    match at {
-        0 if closed && side > 1 => Some(side - 1),
-        0 => None,
-        _ => Some(at - 1),
-    }
+    let edges = lattice.neighbours(site).map(|(other, coupling)| coupling * spin(x[other]));
+    lattice.fields()[site] + edges.sum::<f64>()
 }

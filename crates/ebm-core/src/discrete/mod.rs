@@ -4,11 +4,18 @@
 //! Gibbs needs; [`RelaxedEnergy`] adds the gradient of a smooth extension to one-hot vectors,
 //! `g[i, k] = dE / dX[i, k]`, so that `g[i, k] - g[i, x_i]` estimates what changing `x_i` to `k` costs.
 //!
+//! [`Colouring`]: classes of variables that do not interact, for block updates. [`Pairwise`]: energies of equal
+//! neighbours, for cluster moves.
+//!
 //! Source of the relaxed gradient's use: Grathwohl, Swersky, Hashemi, Duvenaud, Maddison 2021, arXiv 2102.04509.
 
+mod colouring;
 mod ising;
+mod potts;
 mod rbm;
 
+pub use colouring::Colouring;
+pub use potts::{Pairwise, PottsLattice};
 pub use rbm::Rbm;
 
 use crate::{Error, Result};
@@ -57,6 +64,12 @@ pub trait DiscreteEnergy: Sync {
             *energy = self.energy(x);
         }
         x[i] = old;
+    }
+
+    /// Pairs of variables that interact: the local energies of `i` depend on `j` only if `(i, j)` or `(j, i)` is
+    /// there. `None`, the default, says nothing: any two may.
+    fn interactions(&self) -> Option<Vec<(usize, usize)>> {
+        None
     }
 }
 
@@ -133,24 +146,60 @@ mod tests {
         Rbm::new(uniforms(12, &mut stream), uniforms(4, &mut stream), uniforms(3, &mut stream)).unwrap()
     }
 
+    fn potts() -> Vec<PottsLattice> {
+        let sizes = [(Boundary::Torus, 2, 3), (Boundary::Open, 3, 4), (Boundary::Cylinder, 3, 3)];
+        sizes.map(|(b, rows, cols)| PottsLattice::new(rows, cols, b, 3, 0.6).unwrap()).to_vec()
+    }
+
     fn check_local<E: DiscreteEnergy>(energy: &E) {
-        let mut stream = Stream::new(2, Purpose::User, 0);
+        let (mut stream, k) = (Stream::new(2, Purpose::User, 0), energy.n_states());
         for _ in 0..20 {
-            let mut x = bits(energy.n_variables(), &mut stream);
+            let mut x: Vec<u8> = (0..energy.n_variables()).map(|_| stream.below(k) as u8).collect();
             let before = x.clone();
             for i in 0..x.len() {
-                let (mut own, mut brute) = ([0.0; 2], [0.0; 2]);
+                let (mut own, mut brute) = (vec![0.0; k], vec![0.0; k]);
                 energy.local_energies(&mut x, i, &mut own);
                 Brute(energy).local_energies(&mut x, i, &mut brute);
-                assert!((own[1] - own[0] - (brute[1] - brute[0])).abs() < 1e-12);
+                for (own_k, brute_k) in own.iter().zip(&brute) {
+                    assert!((own_k - own[0] - (brute_k - brute[0])).abs() < 1e-12);
+                }
                 assert_eq!(x, before);
             }
         }
     }
 
+    /// Bonds and fields give the energy up to a constant, and a variable depends on no other than it says.
+    fn check_pairs<E: Pairwise>(energy: &E) {
+        let (mut stream, k, n) = (Stream::new(5, Purpose::User, 0), energy.n_states(), energy.n_variables());
+        let pairs = energy.interactions().unwrap();
+        let mut constant = None;
+        for _ in 0..20 {
+            let mut x: Vec<u8> = (0..n).map(|_| stream.below(k) as u8).collect();
+            let bonds = energy.bonds().into_iter().filter(|(i, j, _)| x[*i] == x[*j]);
+            let fields: f64 = (0..n).map(|i| energy.field_energy(i, x[i])).sum();
+            let rest = energy.energy(&x) - fields + bonds.map(|(_, _, c)| c).sum::<f64>();
+            assert!((rest - *constant.get_or_insert(rest)).abs() < 1e-12);
+            let (i, j) = (stream.below(n), stream.below(n));
+            if i != j && !pairs.contains(&(i, j)) && !pairs.contains(&(j, i)) {
+                let (mut before, mut after) = (vec![0.0; k], vec![0.0; k]);
+                energy.local_energies(&mut x, i, &mut before);
+                x[j] = stream.below(k) as u8;
+                energy.local_energies(&mut x, i, &mut after);
+                assert_eq!(before, after);
+            }
+        }
+    }
+
+    #[test]
+    fn pairwise_energies_are_their_bonds_and_fields() {
+        lattices().iter().for_each(check_pairs);
+        potts().iter().for_each(check_pairs);
+    }
+
     #[test]
     fn local_energies_are_those_of_the_brute_force() {
         lattices().iter().for_each(check_local);
+        potts().iter().for_each(check_local);
         check_local(&rbm());
     }
 
@@ -164,21 +213,26 @@ mod tests {
         }
     }
 
-    /// Extended to real spins the energy is linear in each, so its gradient gives the differences exactly.
-    #[test]
-    fn the_lattices_gradient_gives_exact_differences() {
-        let mut stream = Stream::new(4, Purpose::User, 0);
-        for lattice in lattices() {
-            let mut x = bits(lattice.n_sites(), &mut stream);
-            let mut gradient = vec![0.0; 2 * x.len()];
-            lattice.relaxed_gradient(&x, &mut gradient);
-            for i in 0..x.len() {
-                let mut local = [0.0; 2];
-                Brute(&lattice).local_energies(&mut x, i, &mut local);
-                let found = gradient[2 * i + 1] - gradient[2 * i];
-                assert!((found - (local[1] - local[0])).abs() < 1e-12);
+    fn check_differences<E: RelaxedEnergy>(energy: &E) {
+        let (mut stream, k) = (Stream::new(4, Purpose::User, 0), energy.n_states());
+        let mut x: Vec<u8> = (0..energy.n_variables()).map(|_| stream.below(k) as u8).collect();
+        let mut gradient = vec![0.0; k * x.len()];
+        energy.relaxed_gradient(&x, &mut gradient);
+        for i in 0..x.len() {
+            let mut local = vec![0.0; k];
+            Brute(energy).local_energies(&mut x, i, &mut local);
+            for state in 0..k {
+                let found = gradient[k * i + state] - gradient[k * i];
+                assert!((found - (local[state] - local[0])).abs() < 1e-12);
             }
         }
+    }
+
+    /// Extended to one-hot vectors these energies are linear in each variable, so their gradients are exact.
+    #[test]
+    fn the_lattices_gradients_give_exact_differences() {
+        lattices().iter().for_each(check_differences);
+        potts().iter().for_each(check_differences);
     }
 
     #[test]

@@ -20,7 +20,9 @@ use crate::{Error, Result};
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rbm {
-    /// `W` transposed, `[n_hidden * n_visible]`: the sums run over the visible units.
+    /// `W`, `[n_visible * n_hidden]`.
+    by_visible: Vec<f64>,
+    /// `W` transposed, `[n_hidden * n_visible]`: either way sums run along a row.
     by_hidden: Vec<f64>,
     visible_bias: Vec<f64>,
     hidden_bias: Vec<f64>,
@@ -48,7 +50,7 @@ impl Rbm {
         for j in 0..n_hidden {
             by_hidden.extend(weights.iter().skip(j).step_by(n_hidden));
         }
-        Ok(Self { by_hidden, visible_bias, hidden_bias })
+        Ok(Self { by_visible: weights, by_hidden, visible_bias, hidden_bias })
     }
 
     /// The number of visible units, which are the variables.
@@ -59,6 +61,24 @@ impl Rbm {
     /// The number of hidden units.
     pub fn n_hidden(&self) -> usize {
         self.hidden_bias.len()
+    }
+
+    /// `c + W' v`, `[n_hidden]`: given the visible bits, hidden unit `j` is on with probability `sigmoid(out[j])`.
+    ///
+    /// ```
+    /// let rbm = ebm_core::Rbm::new(vec![1.0, -2.0], vec![0.5, 0.0], vec![0.25])?;
+    /// let mut out = [0.0];
+    /// rbm.hidden_activations(&[1, 1], &mut out);
+    /// assert_eq!(out, [0.25 + 1.0 - 2.0]);
+    /// # Ok::<(), ebm_core::Error>(())
+    /// ```
+    pub fn hidden_activations(&self, visible: &[u8], out: &mut [f64]) {
+        add_rows(&self.hidden_bias, &self.by_visible, visible, out);
+    }
+
+    /// `b + W h`, `[n_visible]`: given the hidden bits, visible unit `i` is on with probability `sigmoid(out[i])`.
+    pub fn visible_activations(&self, hidden: &[u8], out: &mut [f64]) {
+        add_rows(&self.visible_bias, &self.by_hidden, hidden, out);
     }
 
     /// `F` with the visible units given by a function, which need not be 0 or 1.
@@ -111,6 +131,14 @@ impl RelaxedEnergy for Rbm {
                 pair[1] -= weight * active;
             }
         }
+    }
+}
+
+/// The biases and the rows whose bit is set.
+fn add_rows(biases: &[f64], rows: &[f64], bits: &[u8], out: &mut [f64]) {
+    out.copy_from_slice(biases);
+    for (row, _) in rows.chunks_exact(out.len()).zip(bits).filter(|(_, bit)| **bit == 1) {
+        out.iter_mut().zip(row).for_each(|(sum, weight)| *sum += weight);
     }
 }
 

@@ -166,6 +166,20 @@ impl IsingLattice {
         next(row, self.rows, self.boundary == Boundary::Torus).map(|row| row * self.cols + col)
     }
 
+    /// The other end and the coupling of each edge of `site`: to the right, below, to the left, above.
+    pub fn neighbours(&self, site: usize) -> impl Iterator<Item = (usize, f64)> {
+        let (row, col) = (site / self.cols, site % self.cols);
+        let left = previous(col, self.cols, self.boundary != Boundary::Open).map(|c| row * self.cols + c);
+        let above = previous(row, self.rows, self.boundary == Boundary::Torus).map(|r| r * self.cols + col);
+        let edges = [
+            self.right_of(site).map(|other| (other, self.right[site])),
+            self.below(site).map(|other| (other, self.down[site])),
+            left.map(|other| (other, self.right[other])),
+            above.map(|other| (other, self.down[other])),
+        ];
+        edges.into_iter().flatten()
+    }
+
     /// Every edge once, as (site, its right or lower neighbour, coupling).
     pub fn edges(&self) -> Vec<(usize, usize, f64)> {
         let mut edges = Vec::with_capacity(2 * self.n_sites());
@@ -222,6 +236,15 @@ fn next(at: usize, side: usize, closed: bool) -> Option<usize> {
         Some(0)
     } else {
         None
+    }
+}
+
+/// The place before `at` on a line of `side` sites.
+fn previous(at: usize, side: usize, closed: bool) -> Option<usize> {
+    match at {
+        0 if closed && side > 1 => Some(side - 1),
+        0 => None,
+        _ => Some(at - 1),
     }
 }
 

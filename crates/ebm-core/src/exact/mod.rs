@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | [`Enumeration`] | any energy of up to 2^24 states | one pass over the states |
 //! | [`TransferMatrix`] | an [`IsingLattice`] up to 12 wide when closed, 16 when open, of any length | grows with the width only as a power of 2 or 4 |
+//! | [`onsager_energy`], [`onsager_magnetisation`] | the infinite Ising lattice without a field | a formula |
 //! | [`MeanField`] | the best independent spins by reverse KL: what a model of an Ising lattice must beat | a fixed point |
 //!
 //! The first two give the normaliser, the entropy, the marginal `log p(x_S)` of *any* part of the variables, the
@@ -14,6 +15,7 @@ mod enumeration;
 mod lattice;
 mod mean_field;
 mod moments;
+mod onsager;
 mod rows;
 mod transfer;
 
@@ -21,6 +23,7 @@ pub use enumeration::Enumeration;
 pub use lattice::{Boundary, IsingLattice};
 pub use mean_field::MeanField;
 pub use moments::IsingMoments;
+pub use onsager::{onsager_energy, onsager_magnetisation};
 pub use transfer::TransferMatrix;
 
 use crate::random::Stream;
