@@ -164,7 +164,7 @@ fn a_summary_warns_in_plain_words() {
 
     let steep = Gaussian::new(vec![0.0], vec![1e-3]).unwrap();
     let run = sample(&Ula::new(1.0), &steep, vec![vec![1.0f64]], &config_of(600)).unwrap();
-    assert!(run.summary.warnings.iter().any(|w| matches!(w, Warning::NotFinite { chain: 0, .. })));
+    assert!(run.summary.warnings.iter().any(|w| matches!(w, Warning::NotFinite { n_chains: 1, .. })));
     let good = SampleConfig { n_draws: 2000, ..SampleConfig::adaptive() };
     let run = sample(&Nuts::new(0.1), &law, vec![vec![0.0f64]; 4], &good).unwrap();
     assert!(run.summary.warnings.is_empty(), "{}", run.summary);

@@ -2,6 +2,8 @@
 
 #[cfg(feature = "jem")]
 mod jem;
+#[cfg(feature = "samplers")]
+mod samplers;
 #[cfg(feature = "toy")]
 mod toy;
 
@@ -13,6 +15,8 @@ pub static ALL: &[&dyn Experiment] = &[
     &jem::DIGITS,
     #[cfg(feature = "jem")]
     &jem::FASHION,
+    #[cfg(feature = "samplers")]
+    &samplers::Samplers,
     #[cfg(feature = "toy")]
     &toy::Toy2d,
 ];

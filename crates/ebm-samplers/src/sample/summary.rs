@@ -61,9 +61,11 @@ pub enum Warning {
         /// Their share of the steps after burn-in.
         share: f64,
     },
-    /// A chain whose energy hardly changes between momenta.
+    /// Chains whose energy hardly changes between momenta.
     LowBfmi {
-        /// The chain.
+        /// How many.
+        n_chains: usize,
+        /// The worst of them.
         chain: usize,
         /// Its E-BFMI.
         e_bfmi: f64,
@@ -87,22 +89,29 @@ pub enum Warning {
         /// The first such coordinate.
         coordinate: usize,
     },
-    /// A chain with draws that are not numbers.
+    /// Chains with draws that are not numbers.
     NotFinite {
-        /// The chain.
-        chain: usize,
-        /// How many draws.
+        /// How many chains.
+        n_chains: usize,
+        /// How many draws, over all chains.
         n: u64,
     },
-    /// A chain that accepts next to nothing.
+    /// Chains that accept next to nothing.
     Stuck {
-        /// The chain.
+        /// How many.
+        n_chains: usize,
+        /// The worst of them.
         chain: usize,
         /// Its mean acceptance.
         acceptance: f64,
     },
     /// Chains that ended early; their draws are left out.
-    Failed(Failure),
+    Failed {
+        /// How many points (chains, blocks) did.
+        n: usize,
+        /// The first.
+        first: Failure,
+    },
     /// The run was stopped; these are the draws so far.
     Interrupted {
         /// Draws per chain that there are.
@@ -127,10 +136,10 @@ impl fmt::Display for Warning {
                  longer, or raise max_depth.",
                 100.0 * share
             ),
-            Self::LowBfmi { chain, e_bfmi } => write!(
+            Self::LowBfmi { n_chains, chain, e_bfmi } => write!(
                 f,
-                "chain {chain} has an E-BFMI of {e_bfmi:.2}, below 0.3: fresh momenta change its energy too little to \
-                 reach the tails. Give the target other coordinates (a funnel without its centre)."
+                "{n_chains} chains have an E-BFMI below 0.3 (chain {chain}: {e_bfmi:.2}): fresh momenta change their \
+                 energy too little to reach the tails. Give the target other coordinates (a funnel without its centre)."
             ),
             Self::RHat { coordinate, r_hat } => write!(
                 f,
@@ -147,19 +156,20 @@ impl fmt::Display for Warning {
                 "coordinate {coordinate} never moved: nothing was accepted, or the energy does not depend on the \
                  start. Lower the step size, or check the gradient."
             ),
-            Self::NotFinite { chain, n } => write!(
+            Self::NotFinite { n_chains, n } => write!(
                 f,
-                "{n} draws of chain {chain} are not finite: a step was too long for a kernel that rejects nothing. \
+                "{n} draws of {n_chains} chains are not finite: a step was too long for a kernel that rejects nothing. \
                  Lower the step size, clip the gradient, or use MALA or HMC."
             ),
-            Self::Stuck { chain, acceptance } => write!(
+            Self::Stuck { n_chains, chain, acceptance } => write!(
                 f,
-                "chain {chain} accepts {acceptance:.4} of its steps: it hardly moves. Lower the step size, or let \
+                "{n_chains} chains hardly move (chain {chain} accepts {acceptance:.4} of its steps). Lower the step size, or let \
                  target_accept find one; check the gradient."
             ),
-            Self::Failed(failure) => write!(
+            Self::Failed { n, first } => write!(
                 f,
-                "{failure}. Its draws are left out; the others are whole. Run that chain's seed again to see it."
+                "{n} points failed and their draws are left out; the others are whole. The first: {first}. Run it \
+                 again with that seed to see it."
             ),
             Self::Interrupted { n_draws, of } => {
                 write!(f, "stopped after {n_draws} of {of} draws per chain. Save the sampler to go on later.")
@@ -183,6 +193,8 @@ pub struct Summary {
     pub n_saturated: Vec<u64>,
     /// E-BFMI of the draws, per chain; NaN for kernels without momentum.
     pub e_bfmi: Vec<f64>,
+    /// Draws with a coordinate that is not finite, per chain.
+    pub n_not_finite: Vec<u64>,
     /// The step size of the first step after burn-in, per chain: the adapted one, or where a schedule stood.
     pub step_size: Vec<f64>,
     /// Steps per chain after burn-in.
@@ -214,9 +226,7 @@ impl Summary {
         self.n_saturated.extend(counts.n_saturated);
         self.step_size.extend(counts.step_size);
         self.e_bfmi.extend(kept.e_bfmi(n));
-        for (i, count) in kept.n_not_finite.iter().enumerate().filter(|(_, n)| **n > 0) {
-            self.warnings.push(Warning::NotFinite { chain: first + i, n: *count });
-        }
+        self.n_not_finite.extend(kept.n_not_finite);
         let shifted = |d: Divergence| Divergence { chain: first + d.chain, ..d };
         self.divergences.extend(kept.divergences.into_iter().map(shifted));
     }
@@ -256,11 +266,25 @@ impl Summary {
         if saturated > 0 {
             found.push(Warning::Saturated { n: saturated, share: saturated as f64 / steps });
         }
-        let low = self.e_bfmi.iter().enumerate().filter(|(_, v)| **v < LOW_BFMI);
-        found.extend(low.map(|(chain, e_bfmi)| Warning::LowBfmi { chain, e_bfmi: *e_bfmi }));
-        let stuck = self.acceptance.iter().enumerate().filter(|(_, a)| **a < STUCK);
-        found.extend(stuck.map(|(chain, a)| Warning::Stuck { chain, acceptance: *a }));
-        found.extend(self.failures.iter().cloned().map(Warning::Failed));
+        let worst = |values: &[f64], limit: f64| {
+            let below = values.iter().enumerate().filter(|(_, v)| **v < limit);
+            let chain = below.clone().min_by(|a, b| a.1.total_cmp(b.1));
+            chain.map(|(chain, value)| (below.count(), chain, *value))
+        };
+        if let Some((n_chains, chain, e_bfmi)) = worst(&self.e_bfmi, LOW_BFMI) {
+            found.push(Warning::LowBfmi { n_chains, chain, e_bfmi });
+        }
+        if let Some((n_chains, chain, acceptance)) = worst(&self.acceptance, STUCK) {
+            found.push(Warning::Stuck { n_chains, chain, acceptance });
+        }
+        let n: u64 = self.n_not_finite.iter().sum();
+        if n > 0 {
+            let n_chains = self.n_not_finite.iter().filter(|n| **n > 0).count();
+            found.push(Warning::NotFinite { n_chains, n });
+        }
+        if let Some(first) = self.failures.first() {
+            found.push(Warning::Failed { n: self.failures.len(), first: first.clone() });
+        }
         self.warnings.splice(..0, found);
         for warning in &self.warnings {
             tracing::warn!("{warning}");
@@ -274,7 +298,7 @@ impl Summary {
     }
 }
 
-/// Lines of the table and warnings of one kind that are printed.
+/// Lines of the table that are printed.
 const SHOWN: usize = 20;
 
 impl fmt::Display for Summary {
@@ -296,12 +320,6 @@ impl fmt::Display for Summary {
         if let Some(e_bfmi) = Self::mean(&self.e_bfmi) {
             write!(f, ", E-BFMI {e_bfmi:.2}")?;
         }
-        for warning in self.warnings.iter().take(SHOWN) {
-            write!(f, "\nwarning: {warning}")?;
-        }
-        match self.warnings.len() {
-            n if n > SHOWN => write!(f, "\n... and {} more warnings", n - SHOWN),
-            _ => Ok(()),
-        }
+        self.warnings.iter().try_for_each(|warning| write!(f, "\nwarning: {warning}"))
     }
 }
