@@ -9,7 +9,8 @@
 //! * [`DiscreteEnergy`], [`RelaxedEnergy`]: energies of discrete variables; Ising and Potts lattices
 //!   and [`Rbm`] are ones; [`Colouring`] for block updates.
 //! * [`exact`]: exact answers for spin lattices and other discrete laws, by transfer matrix or enumeration.
-//! * [`random`]: counter-based streams; [`Schedule`]: numbers that depend on the step; [`Error`].
+//! * [`random`]: counter-based streams; [`simd`]: vector instructions chosen at run time.
+//! * [`Schedule`]: numbers that depend on the step; [`Error`].
 
 pub mod analytic;
 mod cholesky;
@@ -22,6 +23,7 @@ mod point;
 pub mod random;
 mod real;
 mod schedule;
+pub mod simd;
 #[cfg(feature = "torch")]
 pub mod torch;
 

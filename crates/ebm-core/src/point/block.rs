@@ -119,9 +119,11 @@ impl BlockMask {
 }
 
 impl ChainMask for BlockMask {
+    #[inline(always)]
     fn negate(&self) -> Result<Self> {
         Ok(Self(!self.0))
     }
+    #[inline(always)]
     fn either(&self, other: &Self) -> Result<Self> {
         Ok(Self(self.0 | other.0))
     }
@@ -157,18 +159,23 @@ impl Scalar for BlockScalar {
         }
         Ok(Each(sum))
     }
+    #[inline(always)]
     fn exp_each(&self) -> Result<Self> {
         Ok(self.map(f64::exp))
     }
+    #[inline(always)]
     fn ln_each(&self) -> Result<Self> {
         Ok(self.map(f64::ln))
     }
+    #[inline(always)]
     fn sqrt_each(&self) -> Result<Self> {
         Ok(self.map(f64::sqrt))
     }
+    #[inline(always)]
     fn at_most(&self, limit: f64) -> Result<Self> {
         Ok(self.map(|v| if v > limit { limit } else { v }))
     }
+    #[inline(always)]
     fn less_than(&self, other: &Self) -> Result<BlockMask> {
         if let (Same(a), Same(b)) = (self, other) {
             return Ok(BlockMask(if a < b { u64::MAX } else { 0 }));
@@ -177,6 +184,7 @@ impl Scalar for BlockScalar {
             (0..BLOCK_CHAINS).fold(0, |bits, i| bits | u64::from(self.of_chain(i) < other.of_chain(i)) << i),
         ))
     }
+    #[inline(always)]
     fn select(mask: &BlockMask, yes: &Self, no: &Self) -> Result<Self> {
         Ok(Each(std::array::from_fn(|i| if mask.of_chain(i) { yes.of_chain(i) } else { no.of_chain(i) })))
     }
@@ -323,6 +331,10 @@ impl<T: Real> Point for Block<T> {
     fn add_outer_to(&self, sum: &mut Vec<T>) -> Result<()> {
         self.rows().for_each(|row| outer_sum(sum, row));
         Ok(())
+    }
+    #[inline(always)]
+    fn host_len(&self) -> usize {
+        self.data.len()
     }
     fn take_scratch(&self) -> Result<Self> {
         Ok(Self { data: take(self.data.len()), dim: self.dim })

@@ -170,6 +170,12 @@ pub trait Point: Sized + Send {
     /// `sum += x x^T`, summed over the chains `x` of this point.
     fn add_outer_to(&self, sum: &mut Self::Matrix) -> Result<()>;
 
+    /// How many numbers of it lie in host memory for a step to work through; 0 for a tensor.
+    #[inline(always)]
+    fn host_len(&self) -> usize {
+        0
+    }
+
     /// A point of the same shape for temporary use, contents undefined. Host points come from a pool of the
     /// thread, so that composed energies allocate nothing per step; hand it back with [`Point::give_back`].
     fn take_scratch(&self) -> Result<Self> {

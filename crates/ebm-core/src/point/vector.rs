@@ -261,6 +261,10 @@ impl<T: Real> Point for Vec<T> {
         outer_sum(sum, self);
         Ok(())
     }
+    #[inline(always)]
+    fn host_len(&self) -> usize {
+        self.len()
+    }
     fn take_scratch(&self) -> Result<Self> {
         Ok(take(self.len()))
     }

@@ -4,6 +4,7 @@
 //! and no order between them, a stream's whole state is three counters, and results do not depend on the number
 //! of threads or on the CPU. [`Purpose`] keeps, say, initialisation and chains apart under one seed.
 
+pub(crate) mod coefficients;
 mod normal;
 pub mod philox;
 mod purpose;
@@ -12,7 +13,9 @@ mod stream;
 pub use purpose::Purpose;
 pub use stream::{Stream, StreamState};
 
-#[cfg(feature = "torch")]
 pub(crate) use normal::{CHUNK_F32, CHUNK_F64, normals_f32, normals_f64};
+#[cfg(all(test, target_arch = "x86_64"))]
+pub(crate) use normal::{polar_f32, polar_f64};
+pub(crate) use stream::CHUNK_WORDS;
 #[cfg(feature = "torch")]
 pub(crate) use stream::{Domain, counter_words, key_words};

@@ -4,8 +4,8 @@
 //! Weyl constants between rounds. Source: Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as
 //! 1, 2, 3" (SC 2011). Being a function, it needs no state: the n-th number is computed from n.
 
-const MULTIPLIER: [u32; 2] = [0xD251_1F53, 0xCD9E_8D57];
-const WEYL: [u32; 2] = [0x9E37_79B9, 0xBB67_AE85];
+pub(crate) const MULTIPLIER: [u32; 2] = [0xD251_1F53, 0xCD9E_8D57];
+pub(crate) const WEYL: [u32; 2] = [0x9E37_79B9, 0xBB67_AE85];
 
 /// How many counters [`lanes`] evaluates side by side.
 pub(crate) const LANES: usize = 16;

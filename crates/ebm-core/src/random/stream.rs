@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::normal::{CHUNK_F32, CHUNK_F64, normals_f32, normals_f64};
-use super::philox::{LANES, lanes};
+use super::normal::{CHUNK_F32, CHUNK_F64};
+use super::philox::LANES;
 use super::purpose::Purpose;
+use crate::simd::{Generator, Position};
 
 /// Which numbers of a stream: each kind has its own counter, so that buffering one never disturbs another.
 #[derive(Clone, Copy)]
@@ -19,7 +20,7 @@ pub(crate) enum Domain {
 }
 
 /// Uniform words made at a time: `LANES` counters give two each.
-const CHUNK_WORDS: usize = 2 * LANES;
+pub(crate) const CHUNK_WORDS: usize = 2 * LANES;
 
 /// The 64-bit seed as Philox's key.
 pub(crate) fn key_words(seed: u64) -> [u32; 2] {
@@ -56,6 +57,13 @@ pub struct StreamState {
     pub uniforms: u64,
 }
 
+impl StreamState {
+    fn position(&self, counter: u64, domain: Domain) -> Position {
+        let [.., index, high] = counter_words(0, self.index, domain, self.purpose);
+        Position { counter, stream: [index, high], key: key_words(self.seed) }
+    }
+}
+
 /// Random numbers for one chain, one block of chains, one shuffle and so on.
 ///
 /// ```
@@ -70,17 +78,39 @@ pub struct StreamState {
 #[derive(Clone, Debug)]
 pub struct Stream {
     state: StreamState,
-    key: [u32; 2],
+    generator: &'static Generator,
     words: Buffer<u64, CHUNK_WORDS>,
     buffer_f32: Buffer<f32, CHUNK_F32>,
     buffer_f64: Buffer<f64, CHUNK_F64>,
 }
 
-/// The chunk of numbers that holds the next one; `chunk` is `u64::MAX` while nothing was made yet.
+/// Chunks made at a time: enough that the call does not show.
+const BATCH: usize = 4;
+
+/// The batch of chunks that holds the next number; `batch` is `u64::MAX` while nothing was made yet.
 #[derive(Clone, Debug)]
-struct Buffer<T, const N: usize> {
-    chunk: u64,
-    values: [T; N],
+struct Buffer<T, const CHUNK: usize> {
+    batch: u64,
+    values: [[T; CHUNK]; BATCH],
+}
+
+impl<T: Copy + Default, const CHUNK: usize> Buffer<T, CHUNK> {
+    const LEN: u64 = (BATCH * CHUNK) as u64;
+
+    fn empty() -> Self {
+        Self { batch: u64::MAX, values: [[T::default(); CHUNK]; BATCH] }
+    }
+
+    /// The buffered numbers from number `taken` of the stream on; `make` fills the buffer from a counter on.
+    #[inline(always)]
+    fn from(&mut self, taken: u64, make: impl FnOnce(u64, &mut [[T; CHUNK]])) -> &[T] {
+        let batch = taken / Self::LEN;
+        if self.batch != batch {
+            make(batch * (BATCH * LANES) as u64, &mut self.values);
+            self.batch = batch;
+        }
+        &self.values.as_flattened()[(taken % Self::LEN) as usize..]
+    }
 }
 
 impl Stream {
@@ -93,10 +123,10 @@ impl Stream {
     pub fn from_state(state: StreamState) -> Self {
         Self {
             state,
-            key: key_words(state.seed),
-            words: Buffer { chunk: u64::MAX, values: [0; CHUNK_WORDS] },
-            buffer_f32: Buffer { chunk: u64::MAX, values: [0.0; CHUNK_F32] },
-            buffer_f64: Buffer { chunk: u64::MAX, values: [0.0; CHUNK_F64] },
+            generator: Generator::get(),
+            words: Buffer::empty(),
+            buffer_f32: Buffer::empty(),
+            buffer_f64: Buffer::empty(),
         }
     }
 
@@ -108,35 +138,30 @@ impl Stream {
     /// The next 64 random bits.
     #[inline]
     pub fn next_u64(&mut self) -> u64 {
-        let n = self.state.uniforms;
-        let (chunk, at) = (n / CHUNK_WORDS as u64, (n % CHUNK_WORDS as u64) as usize);
-        if self.words.chunk != chunk {
-            self.make_words(chunk);
-        }
+        let word = self.words_from()[0];
         self.state.uniforms += 1;
-        self.words.values[at]
+        word
     }
 
     /// Fill with random words: the same ones, in the same order, as from repeated [`Stream::next_u64`].
     pub fn fill_u64(&mut self, out: &mut [u64]) {
         let mut rest = out;
         while !rest.is_empty() {
-            let n = self.state.uniforms;
-            let (chunk, at) = (n / CHUNK_WORDS as u64, (n % CHUNK_WORDS as u64) as usize);
-            let taken = rest.len().min(CHUNK_WORDS - at);
-            let (now, later) = rest.split_at_mut(taken);
-            match <&mut [u64; CHUNK_WORDS]>::try_from(&mut *now) {
-                Ok(whole) => self.words_of(chunk, whole),
-                Err(_) => {
-                    if self.words.chunk != chunk {
-                        self.make_words(chunk);
-                    }
-                    now.copy_from_slice(&self.words.values[at..at + taken]);
-                }
-            }
-            self.state.uniforms += taken as u64;
+            let made = self.words_from();
+            let n = rest.len().min(made.len());
+            let (now, later) = rest.split_at_mut(n);
+            now.copy_from_slice(&made[..n]);
+            self.state.uniforms += n as u64;
             rest = later;
         }
+    }
+
+    #[inline(always)]
+    fn words_from(&mut self) -> &[u64] {
+        let (state, generator) = (&self.state, self.generator);
+        self.words.from(state.uniforms, |counter, out| {
+            (generator.words)(state.position(counter, Domain::Uniform), out)
+        })
     }
 
     /// Uniform on `[0, 1)`, with 53 random bits.
@@ -197,14 +222,13 @@ impl Stream {
     pub(crate) fn for_normals_f32(&mut self, out: &mut [f32], mut each: impl FnMut(&mut f32, f32)) {
         let mut rest = out;
         while !rest.is_empty() {
-            let at = (self.state.normals_f32 % CHUNK_F32 as u64) as usize;
-            let chunk = self.state.normals_f32 / CHUNK_F32 as u64;
-            if self.buffer_f32.chunk != chunk {
-                self.make_f32(chunk);
-            }
-            let n = rest.len().min(CHUNK_F32 - at);
+            let (state, generator) = (&self.state, self.generator);
+            let made = self.buffer_f32.from(state.normals_f32, |counter, out| {
+                (generator.normals_f32)(state.position(counter, Domain::NormalF32), out)
+            });
+            let n = rest.len().min(made.len());
             let (now, later) = rest.split_at_mut(n);
-            for (x, &z) in now.iter_mut().zip(&self.buffer_f32.values[at..at + n]) {
+            for (x, &z) in now.iter_mut().zip(&made[..n]) {
                 each(x, z);
             }
             self.state.normals_f32 += n as u64;
@@ -216,54 +240,18 @@ impl Stream {
     pub(crate) fn for_normals_f64(&mut self, out: &mut [f64], mut each: impl FnMut(&mut f64, f64)) {
         let mut rest = out;
         while !rest.is_empty() {
-            let at = (self.state.normals_f64 % CHUNK_F64 as u64) as usize;
-            let chunk = self.state.normals_f64 / CHUNK_F64 as u64;
-            if self.buffer_f64.chunk != chunk {
-                self.make_f64(chunk);
-            }
-            let n = rest.len().min(CHUNK_F64 - at);
+            let (state, generator) = (&self.state, self.generator);
+            let made = self.buffer_f64.from(state.normals_f64, |counter, out| {
+                (generator.normals_f64)(state.position(counter, Domain::NormalF64), out)
+            });
+            let n = rest.len().min(made.len());
             let (now, later) = rest.split_at_mut(n);
-            for (x, &z) in now.iter_mut().zip(&self.buffer_f64.values[at..at + n]) {
+            for (x, &z) in now.iter_mut().zip(&made[..n]) {
                 each(x, z);
             }
             self.state.normals_f64 += n as u64;
             rest = later;
         }
-    }
-
-    #[inline(never)]
-    fn make_words(&mut self, chunk: u64) {
-        let mut values = [0; CHUNK_WORDS];
-        self.words_of(chunk, &mut values);
-        self.words = Buffer { chunk, values };
-    }
-
-    /// Two 64-bit words from each of the chunk's counters, counter after counter.
-    #[inline]
-    fn words_of(&self, chunk: u64, out: &mut [u64; CHUNK_WORDS]) {
-        let StreamState { index, purpose, .. } = self.state;
-        let counter = counter_words(chunk * LANES as u64, index, Domain::Uniform, purpose);
-        let w = lanes(counter, self.key);
-        for lane in 0..LANES {
-            out[2 * lane] = u64::from(w[0][lane]) << 32 | u64::from(w[1][lane]);
-            out[2 * lane + 1] = u64::from(w[2][lane]) << 32 | u64::from(w[3][lane]);
-        }
-    }
-
-    #[inline(never)]
-    fn make_f32(&mut self, chunk: u64) {
-        let StreamState { index, purpose, .. } = self.state;
-        let counter = counter_words(chunk * LANES as u64, index, Domain::NormalF32, purpose);
-        normals_f32(counter, self.key, &mut self.buffer_f32.values);
-        self.buffer_f32.chunk = chunk;
-    }
-
-    #[inline(never)]
-    fn make_f64(&mut self, chunk: u64) {
-        let StreamState { index, purpose, .. } = self.state;
-        let counter = counter_words(chunk * LANES as u64, index, Domain::NormalF64, purpose);
-        normals_f64(counter, self.key, &mut self.buffer_f64.values);
-        self.buffer_f64.chunk = chunk;
     }
 }
 
@@ -271,6 +259,7 @@ impl Stream {
 mod tests {
     use super::*;
     use crate::random::philox::philox4x32;
+    use crate::simd::Level;
 
     fn moments(values: impl Iterator<Item = f64>) -> [f64; 7] {
         let mut sums = [0.0; 7];
@@ -358,6 +347,50 @@ mod tests {
             stream.fill_normal(part);
         }
         assert_eq!(whole, parts);
+    }
+
+    /// The numbers of a stream are for ever: these hashes were taken when streams were first published.
+    #[test]
+    fn the_numbers_of_a_stream_never_change() {
+        let mut stream = Stream::new(0x1234_5678_9abc_def0, Purpose::User, (1 << 40) + 3);
+        let (mut f32s, mut f64s, mut words) = (vec![0f32; 10_000], vec![0f64; 10_000], vec![0; 10_000]);
+        stream.fill_normal(&mut f32s);
+        stream.fill_normal(&mut f64s);
+        stream.fill_u64(&mut words);
+        assert_eq!(fnv(f32s.iter().map(|x| x.to_bits().into())), 0xa5bb_80ed_1dd9_de7c);
+        assert_eq!(fnv(f64s.iter().map(|x| x.to_bits())), 0xc448_9a82_bd70_24d1);
+        assert_eq!(fnv(words.into_iter()), 0x33dc_facc_b561_ddc6);
+    }
+
+    fn fnv(bits: impl Iterator<Item = u64>) -> u64 {
+        bits.fold(0, |hash, x| (hash ^ x).wrapping_mul(0x100_0000_01b3))
+    }
+
+    /// Filling and adding in odd lengths at every level, against the portable code's long fill.
+    #[test]
+    fn every_level_reads_the_same_stream() {
+        let at = |level| Stream { generator: Generator::at(level), ..Stream::new(3, Purpose::User, 1) };
+        let (mut f32s, mut f64s) = (vec![0f32; 5000], vec![0f64; 5000]);
+        at(Level::Portable).fill_normal(&mut f32s);
+        at(Level::Portable).fill_normal(&mut f64s);
+        for level in Level::available() {
+            let (mut a, mut b) = (at(level), at(level));
+            let (mut x, mut y) = (vec![-0.0f32; 5000], vec![-0.0f64; 5000]);
+            let (mut from, mut len) = (0, 1);
+            while from < 5000 {
+                let to = (from + len).min(5000);
+                if len % 2 == 0 {
+                    a.fill_normal(&mut x[from..to]);
+                    b.fill_normal(&mut y[from..to]);
+                } else {
+                    a.add_normal(1.0, &mut x[from..to]);
+                    b.add_normal(1.0, &mut y[from..to]);
+                }
+                (from, len) = (to, 1 + len * 7 % 331);
+            }
+            assert!(x.iter().zip(&f32s).all(|(x, z)| x.to_bits() == z.to_bits()), "{level}");
+            assert!(y.iter().zip(&f64s).all(|(y, z)| y.to_bits() == z.to_bits()), "{level}");
+        }
     }
 
     /// The words are Philox's own, and no mix of single words, odd lengths, saves and restores changes them.

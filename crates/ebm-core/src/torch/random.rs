@@ -9,11 +9,13 @@ use std::sync::Mutex;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
-use crate::random::philox::philox4x32;
-use crate::random::{
-    CHUNK_F32, CHUNK_F64, Domain, Purpose, counter_words, key_words, normals_f32, normals_f64,
-};
+use crate::random::philox::{LANES, philox4x32};
+use crate::random::{CHUNK_F32, CHUNK_F64, Domain, Purpose, counter_words, key_words};
+use crate::simd::{Generator, Position};
 use crate::{Error, Result, StepRng};
+
+/// Chunks of normals made at a time.
+const BATCH: usize = 4;
 
 /// One stream per (seed, purpose) for a whole batch, positioned by (step, call).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,27 +53,34 @@ impl TensorRng {
         let make_kind = if kind == Kind::Double { Kind::Double } else { Kind::Float };
         let tensor = Tensor::f_empty(size, (make_kind, Device::Cpu))?;
         let counter = self.next_call(Domain::TensorNormal);
-        let key = key_words(self.seed);
+        let at = |batch: usize| Position {
+            counter: u64::from(counter[1]) << 32 | (batch * BATCH * LANES) as u64,
+            stream: [counter[2], counter[3]],
+            key: key_words(self.seed),
+        };
+        let generator = Generator::get();
         if make_kind == Kind::Double {
             fill(
                 &tensor,
-                |chunk, out: &mut [f64]| {
-                    let mut values = [0.0; CHUNK_F64];
-                    normals_f64(at_chunk(counter, chunk), key, &mut values);
-                    out.iter_mut().zip(values).for_each(|(o, z)| *o = sigma * z);
+                |batch, out: &mut [f64]| {
+                    let mut values = [[0.0; CHUNK_F64]; BATCH];
+                    let n_chunks = out.len().div_ceil(CHUNK_F64);
+                    (generator.normals_f64)(at(batch), &mut values[..n_chunks]);
+                    out.iter_mut().zip(values.as_flattened()).for_each(|(o, z)| *o = sigma * z);
                 },
-                CHUNK_F64,
+                BATCH * CHUNK_F64,
             );
         } else {
             let sigma = sigma as f32;
             fill(
                 &tensor,
-                |chunk, out: &mut [f32]| {
-                    let mut values = [0.0; CHUNK_F32];
-                    normals_f32(at_chunk(counter, chunk), key, &mut values);
-                    out.iter_mut().zip(values).for_each(|(o, z)| *o = sigma * z);
+                |batch, out: &mut [f32]| {
+                    let mut values = [[0.0; CHUNK_F32]; BATCH];
+                    let n_chunks = out.len().div_ceil(CHUNK_F32);
+                    (generator.normals_f32)(at(batch), &mut values[..n_chunks]);
+                    out.iter_mut().zip(values.as_flattened()).for_each(|(o, z)| *o = sigma * z);
                 },
-                CHUNK_F32,
+                BATCH * CHUNK_F32,
             );
         }
         Ok(if kind == make_kind { tensor } else { tensor.f_to_kind(kind)? })
@@ -161,10 +170,6 @@ impl StepRng for TensorRng {
     }
 
     fn go_to(&mut self, _position: [u64; 3]) {}
-}
-
-fn at_chunk(counter: [u32; 4], chunk: usize) -> [u32; 4] {
-    [(chunk * (CHUNK_F32 / 4)) as u32, counter[1], counter[2], counter[3]]
 }
 
 /// Call `write(chunk number, its part of the memory)` over a fresh contiguous CPU tensor.
