@@ -31,7 +31,7 @@ pub use cholesky::cholesky;
 pub use discrete::{Colouring, DiscreteEnergy, Pairwise, PottsLattice, Rbm, RelaxedEnergy, check_state};
 pub use energy::*;
 pub use error::{Error, ErrorKind, Result};
-pub use files::write_atomically;
+pub use files::{write_atomically, write_atomically_with};
 pub use point::*;
 pub use real::Real;
 pub use schedule::{Ramp, Schedule, Shape};

@@ -10,6 +10,8 @@ mod check;
 pub mod classification;
 mod interval;
 pub mod linalg;
+#[cfg(feature = "plots")]
+pub mod plots;
 pub mod samples;
 mod special;
 mod student;

@@ -5,27 +5,32 @@
 
 use crate::special::normal_quantile;
 
-/// The normal scores of all draws, chain by chain.
-pub(super) fn normal_scores(chains: &[Vec<f64>]) -> Vec<Vec<f64>> {
+/// Each draw's rank among all draws, from 1; ties share the average of theirs.
+pub(crate) fn average_ranks(chains: &[Vec<f64>]) -> Vec<Vec<f64>> {
     let mut order: Vec<(f64, usize, usize)> = chains
         .iter()
         .enumerate()
         .flat_map(|(c, chain)| chain.iter().enumerate().map(move |(t, &x)| (x, c, t)))
         .collect();
     order.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
-    let total = order.len() as f64;
-    let mut scores = chains.to_vec();
+    let mut ranks = chains.to_vec();
     let mut start = 0;
     // By equality, not by bits: -0.0 and 0.0 are a tie.
     for ties in order.chunk_by(|a, b| a.0 == b.0) {
         let rank = start as f64 + 0.5 * (ties.len() as f64 + 1.0);
-        let score = normal_quantile((rank - 0.375) / (total + 0.25));
         for &(_, c, t) in ties {
-            scores[c][t] = score;
+            ranks[c][t] = rank;
         }
         start += ties.len();
     }
-    scores
+    ranks
+}
+
+/// The normal scores of all draws, chain by chain.
+pub(super) fn normal_scores(chains: &[Vec<f64>]) -> Vec<Vec<f64>> {
+    let total = chains.iter().map(Vec::len).sum::<usize>() as f64;
+    let score = |rank: f64| normal_quantile((rank - 0.375) / (total + 0.25));
+    super::map(&average_ranks(chains), score)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Curves, points and chains.
 
-use super::canvas::{Axes, INK, Mark, Picture, color, no_data};
-use super::ranges::{can_show, padded, thin};
+use ebm_metrics::plots::canvas::{Axes, INK, Mark, Picture, RGBColor, color, no_data};
+use ebm_metrics::plots::ranges::{can_show, padded, thin};
 
 const SIZE: (u32, u32) = (520, 310);
 const MOST_POINTS: usize = 800;
@@ -35,18 +35,12 @@ fn usable(axes: &Axes, points: &[(f64, f64)]) -> Vec<(f64, f64)> {
 
 fn picture(axes: &Axes, series: &[Vec<(f64, f64)>]) -> Option<Picture> {
     let whole = || series.iter().flatten().filter(|(x, y)| x.is_finite() && y.is_finite());
-    Some(Picture {
-        axes: axes.clone(),
-        x: padded(whole().map(|p| p.0), axes.log_x)?,
-        y: padded(whole().map(|p| p.1), axes.log_y)?,
-        size: SIZE,
-        marks: Vec::new(),
-        legend: Vec::new(),
-        backdrop: None,
-    })
+    let x = padded(whole().map(|p| p.0), axes.log_x)?;
+    let y = padded(whole().map(|p| p.1), axes.log_y)?;
+    Some(Picture::new(axes.clone(), x, y, SIZE))
 }
 
-fn legend(series: &[Series]) -> Vec<(String, plotters::style::RGBColor)> {
+fn legend(series: &[Series]) -> Vec<(String, RGBColor)> {
     series.iter().enumerate().map(|(i, s)| (s.name.clone(), color(i))).collect()
 }
 
@@ -72,7 +66,7 @@ pub fn lines(axes: &Axes, series: &[Series]) -> anyhow::Result<String> {
         let points = if is_long(&points) { running_mean(&points, 200) } else { points };
         picture.marks.push(line(i, points, 1.0, 1.75));
     }
-    picture.svg()
+    Ok(picture.svg()?)
 }
 
 /// The means of about `n` stretches of a curve; what is not finite does not count.
@@ -112,7 +106,7 @@ pub fn scatter(axes: &Axes, series: &[Series]) -> anyhow::Result<String> {
             Mark::Dots { points, color: color(i), opacity, radius }
         })
         .collect();
-    picture.svg()
+    Ok(picture.svg()?)
 }
 
 /// Some quantity of several chains over their steps: thin lines, and their mean as a thick one.
@@ -142,5 +136,5 @@ pub fn traces(axes: &Axes, chains: &[Vec<f64>]) -> anyhow::Result<String> {
         each.into_iter().map(|points| Mark::Line { points, color: color(0), opacity, width: 0.75 }).collect();
     let points = thin(&usable(axes, &mean), MOST_POINTS);
     picture.marks.push(Mark::Line { points, color: color(1), opacity: 1.0, width: 2.0 });
-    picture.svg()
+    Ok(picture.svg()?)
 }

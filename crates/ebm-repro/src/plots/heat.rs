@@ -4,9 +4,8 @@ use std::ops::Range;
 
 use ebm_train::logs::image::encode_png;
 
-use super::canvas::{Axes, Mark, Picture, no_data};
-use super::ranges::can_show;
-use plotters::style::RGBColor;
+use ebm_metrics::plots::canvas::{Axes, Mark, Picture, RGBColor, no_data};
+use ebm_metrics::plots::ranges::can_show;
 
 /// Numbers on a regular grid.
 #[derive(Clone, Debug)]
@@ -76,16 +75,11 @@ pub fn heat_map(axes: &Axes, map: &HeatMap, points: &[(f64, f64)]) -> anyhow::Re
     let inside = |p: &&(f64, f64)| map.x.contains(&p.0) && map.y.contains(&p.1);
     let points: Vec<(f64, f64)> = points.iter().filter(inside).take(2_000).copied().collect();
     let dots = Mark::Dots { points, color: RGBColor(255, 255, 255), opacity: 0.7, radius: 1.0 };
-    Picture {
-        axes: Axes { log_x: false, log_y: false, ..axes.clone() },
-        x: map.x.clone(),
-        y: map.y.clone(),
-        size: (400, 372),
-        marks: vec![dots],
-        legend: Vec::new(),
-        backdrop: Some(encode_png(&pixels, n_x, n_y, 3)?),
-    }
-    .svg()
+    let axes = Axes { log_x: false, log_y: false, ..axes.clone() };
+    let mut picture = Picture::new(axes, map.x.clone(), map.y.clone(), (400, 372));
+    picture.marks = vec![dots];
+    picture.backdrop = Some(encode_png(&pixels, n_x, n_y, 3)?);
+    Ok(picture.svg()?)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Overlaid histograms: energies of data, samples and outliers on one axis.
 
-use super::canvas::{Axes, Mark, Picture, color, no_data};
-use super::ranges::{can_show, padded, quantile};
+use ebm_metrics::plots::canvas::{Axes, Mark, Picture, color, no_data};
+use ebm_metrics::plots::ranges::{can_show, padded, quantile};
 
 /// Densities of several named lists of values over common bins.
 ///
@@ -44,14 +44,9 @@ pub fn histograms(axes: &Axes, series: &[(&str, &[f64])], n_bins: usize) -> anyh
         return Ok(no_data());
     }
     let y_title = if axes.y.is_empty() { "density" } else { &axes.y };
-    Picture {
-        axes: Axes { log_x: false, log_y: false, y: y_title.to_owned(), ..axes.clone() },
-        x,
-        y: 0.0..highest * 1.06,
-        size: (520, 310),
-        marks,
-        legend: series.iter().enumerate().map(|(i, (name, _))| ((*name).to_owned(), color(i))).collect(),
-        backdrop: None,
-    }
-    .svg()
+    let axes = Axes { log_x: false, log_y: false, y: y_title.to_owned(), ..axes.clone() };
+    let mut picture = Picture::new(axes, x, 0.0..highest * 1.06, (520, 310));
+    picture.marks = marks;
+    picture.legend = series.iter().enumerate().map(|(i, (name, _))| ((*name).to_owned(), color(i))).collect();
+    Ok(picture.svg()?)
 }

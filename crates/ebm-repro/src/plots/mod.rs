@@ -3,15 +3,13 @@
 //! Every function takes plain numbers and returns a whole SVG document. Points that are not finite are left out, a
 //! plot without points says "no data", long curves are thinned; nothing panics.
 
-mod canvas;
 mod curves;
 mod heat;
 mod histogram;
-mod ranges;
 mod reliability;
 
-pub use canvas::Axes;
 pub use curves::{Series, lines, scatter, traces};
+pub use ebm_metrics::plots::canvas::Axes;
 pub use heat::{HeatMap, heat_map};
 pub use histogram::histograms;
 pub use reliability::reliability;

@@ -2,7 +2,7 @@
 
 use ebm_metrics::classification::CalibrationBin;
 
-use super::canvas::{Axes, INK, Mark, Picture, color, no_data};
+use ebm_metrics::plots::canvas::{Axes, INK, Mark, Picture, color, no_data};
 
 /// Accuracy over confidence for one or more named classifiers, from the bins of
 /// [`ebm_metrics::classification::calibration`]. A dot's size grows with the items in its bin; a perfectly
@@ -28,14 +28,8 @@ pub fn reliability(series: &[(&str, &[CalibrationBin])]) -> anyhow::Result<Strin
     if is_empty {
         return Ok(no_data());
     }
-    Picture {
-        axes: Axes::new("confidence", "accuracy"),
-        x: 0.0..1.03,
-        y: 0.0..1.03,
-        size: (400, 372),
-        marks,
-        legend: series.iter().enumerate().map(|(i, (name, _))| ((*name).to_owned(), color(i))).collect(),
-        backdrop: None,
-    }
-    .svg()
+    let mut picture = Picture::new(Axes::new("confidence", "accuracy"), 0.0..1.03, 0.0..1.03, (400, 372));
+    picture.marks = marks;
+    picture.legend = series.iter().enumerate().map(|(i, (name, _))| ((*name).to_owned(), color(i))).collect();
+    Ok(picture.svg()?)
 }

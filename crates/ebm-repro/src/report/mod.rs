@@ -1,6 +1,5 @@
 //! The report of a run: what an experiment hands in, and the files that come out.
 
-pub(crate) mod base64;
 mod combine;
 mod files;
 mod html;

@@ -82,7 +82,7 @@ fn body(items: &[Item]) -> String {
             Item::Note(text) => format!("<p>{}</p>\n", escape(text)),
             Item::Figure { title, caption, svg, .. } => picture(title, caption, svg),
             Item::Image { title, caption, png, .. } => {
-                let data = super::base64::encode(png);
+                let data = ebm_metrics::plots::base64(png);
                 let alt = escape(title);
                 picture(title, caption, &format!("<img alt=\"{alt}\" src=\"data:image/png;base64,{data}\">"))
             }

@@ -4,11 +4,13 @@
 
 use std::ops::Range;
 
-use anyhow::anyhow;
+use ebm_core::{Error, Result};
 use plotters::coord::ranged1d::{AsRangedCoord, Ranged, ValueFormatter};
 use plotters::prelude::*;
+pub use plotters::style::RGBColor;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-use crate::report::number;
+use super::{base64, number};
 
 /// Titles and scales of a plot's axes.
 #[derive(Clone, Debug, Default)]
@@ -40,39 +42,88 @@ impl Axes {
     }
 }
 
-/// Something drawn in data coordinates.
+/// Something drawn in data coordinates; what lies outside the axes is left out.
+#[derive(Clone, Debug)]
 pub enum Mark {
+    /// A line through points, in gaps where a point is outside.
     Line {
+        /// `(x, y)` in order.
         points: Vec<(f64, f64)>,
+        /// Its colour.
         color: RGBColor,
+        /// 0 to 1.
         opacity: f64,
+        /// In shown pixels.
         width: f64,
     },
+    /// Filled circles.
     Dots {
+        /// Their centres.
         points: Vec<(f64, f64)>,
+        /// Their colour.
         color: RGBColor,
+        /// 0 to 1.
         opacity: f64,
+        /// In shown pixels.
         radius: f64,
     },
     /// Filled boxes `[left, bottom, right, top]`.
     Boxes {
+        /// One for each box.
         boxes: Vec<[f64; 4]>,
+        /// Their colour.
         color: RGBColor,
+        /// 0 to 1.
         opacity: f64,
+    },
+    /// Texts left of the vertical axis, in place of its numbers.
+    Labels {
+        /// Height and text.
+        labels: Vec<(f64, String)>,
     },
 }
 
-/// A whole plot.
+/// A plot with one pair of axes.
+#[derive(Clone, Debug)]
 pub struct Picture {
+    /// Titles and scales.
     pub axes: Axes,
+    /// What the horizontal axis spans.
     pub x: Range<f64>,
+    /// What the vertical axis spans.
     pub y: Range<f64>,
     /// Shown size in pixels.
     pub size: (u32, u32),
+    /// What is drawn, the lowest first.
     pub marks: Vec<Mark>,
+    /// Names and colours above the plot.
     pub legend: Vec<(String, RGBColor)>,
     /// A PNG file that fills the plotting area.
     pub backdrop: Option<Vec<u8>>,
+    /// A line of text above the plot; may be empty.
+    pub title: String,
+    /// About how many numbers stand along the horizontal and the vertical axis.
+    pub n_ticks: (usize, usize),
+    /// Pixels for the numbers and the title left of and below the plot.
+    pub margins: (u32, u32),
+}
+
+impl Picture {
+    /// Axes without marks.
+    pub fn new(axes: Axes, x: Range<f64>, y: Range<f64>, size: (u32, u32)) -> Self {
+        Self {
+            axes,
+            x,
+            y,
+            size,
+            marks: Vec::new(),
+            legend: Vec::new(),
+            backdrop: None,
+            title: String::new(),
+            n_ticks: (8, 6),
+            margins: (62, 40),
+        }
+    }
 }
 
 /// Colours that stay apart for colour-blind readers (Okabe and Ito), the most distinct first.
@@ -114,7 +165,7 @@ impl Picture {
     ///
     /// # Errors
     /// plotters refuses; nothing that a caller could hand in is known to do that.
-    pub fn svg(&self) -> anyhow::Result<String> {
+    pub fn svg(&self) -> Result<String> {
         let (x, y) = (self.x.clone(), self.y.clone());
         match (self.axes.log_x, self.axes.log_y) {
             (false, false) => self.draw(x, y),
@@ -124,7 +175,7 @@ impl Picture {
         }
     }
 
-    fn draw<X, Y>(&self, x: X, y: Y) -> anyhow::Result<String>
+    fn draw<X, Y>(&self, x: X, y: Y) -> Result<String>
     where
         X: AsRangedCoord<Value = f64>,
         Y: AsRangedCoord<Value = f64>,
@@ -137,17 +188,22 @@ impl Picture {
             let root = SVGBackend::with_string(&mut svg, (width, height)).into_drawing_area();
             root.fill(&WHITE).map_err(failed)?;
             let rows = legend_rows(&self.legend, self.size.0);
-            let (legend, plot) = root.split_vertically(px(8 + 18 * rows.len() as u32));
+            let titles = u32::from(!self.title.is_empty());
+            let (legend, plot) = root.split_vertically(px(8 + 18 * (titles + rows.len() as u32)));
+            let style = |size, h, v| text(size).pos(Pos::new(h, v));
+            if titles == 1 {
+                let at = (px(self.margins.0 + 6), px(14));
+                let title = Text::new(self.title.clone(), at, style(13, HPos::Left, VPos::Center));
+                legend.draw(&title).map_err(failed)?;
+            }
             for (row, entries) in rows.iter().enumerate() {
                 for (left, name, color) in entries {
-                    let y = px(14 + 18 * row as u32);
+                    let y = px(14 + 18 * (titles + row as u32));
                     let swatch = [(px(*left), y - px(4)), (px(left + 14), y + px(4))];
                     legend.draw(&Rectangle::new(swatch, color.filled())).map_err(failed)?;
-                    let style = text(12).pos(plotters::style::text_anchor::Pos::new(
-                        plotters::style::text_anchor::HPos::Left,
-                        plotters::style::text_anchor::VPos::Center,
-                    ));
-                    legend.draw(&Text::new(name.clone(), (px(left + 20), y), style)).map_err(failed)?;
+                    let name =
+                        Text::new(name.clone(), (px(left + 20), y), style(12, HPos::Left, VPos::Center));
+                    legend.draw(&name).map_err(failed)?;
                 }
             }
             let mut chart = ChartBuilder::on(&plot)
@@ -155,8 +211,8 @@ impl Picture {
                 .margin_bottom(px(4))
                 .margin_top(px(6))
                 .margin_left(px(6))
-                .x_label_area_size(px(40))
-                .y_label_area_size(px(62))
+                .x_label_area_size(px(self.margins.1))
+                .y_label_area_size(px(self.margins.0))
                 .build_cartesian_2d(x, y)
                 .map_err(failed)?;
             let grid = if self.backdrop.is_some() { TRANSPARENT } else { GRID.to_rgba() };
@@ -165,8 +221,13 @@ impl Picture {
                 .light_line_style(TRANSPARENT)
                 .bold_line_style(grid.stroke_width(SCALE))
                 .axis_style(INK.stroke_width(SCALE))
-                .x_labels(8)
-                .y_labels(6)
+                .x_labels(n_labels(
+                    &self.x,
+                    self.axes.log_x,
+                    self.n_ticks.0,
+                    self.size.0.saturating_sub(self.margins.0) / 6,
+                ))
+                .y_labels(n_labels(&self.y, self.axes.log_y, self.n_ticks.1, u32::MAX))
                 .set_all_tick_mark_size(px(4))
                 .label_style(text(12))
                 .axis_desc_style(text(13))
@@ -184,7 +245,7 @@ impl Picture {
                     .map_err(failed)?;
             }
             for mark in &self.marks {
-                draw_mark(&mut chart, mark, &|p| self.holds(p))?;
+                draw_mark(&mut chart, mark, self.x.start, &|p| self.holds(p))?;
             }
             let area = chart.plotting_area().get_pixel_range();
             drop(chart);
@@ -223,7 +284,7 @@ impl Picture {
                 y.start,
                 x.len(),
                 y.len(),
-                crate::report::base64::encode(png)
+                base64(png)
             );
             svg.replace_range(place, &image);
         }
@@ -234,8 +295,9 @@ impl Picture {
 fn draw_mark<X, Y>(
     chart: &mut ChartContext<'_, SVGBackend<'_>, Cartesian2d<X, Y>>,
     mark: &Mark,
+    left: f64,
     holds: &dyn Fn(&(f64, f64)) -> bool,
-) -> anyhow::Result<()>
+) -> Result<()>
 where
     X: Ranged<ValueType = f64>,
     Y: Ranged<ValueType = f64>,
@@ -262,8 +324,31 @@ where
             let corners = boxes.iter().map(|[left, bottom, right, top]| [(*left, *bottom), (*right, *top)]);
             chart.draw_series(corners.map(|c| Rectangle::new(c, style))).map_err(failed)?;
         }
+        Mark::Labels { labels } => {
+            let style = text(12).pos(Pos::new(HPos::Right, VPos::Center));
+            let shown = labels.iter().filter(|(y, _)| holds(&(left, *y)));
+            let texts = shown.map(|(y, name)| {
+                EmptyElement::at((left, *y)) + Text::new(name.clone(), (-px(7), 0), style.clone())
+            });
+            chart.draw_series(texts).map_err(failed)?;
+        }
     }
     Ok(())
+}
+
+/// What to ask plotters for, so that at least three numbers stand at a linear axis: it takes the next coarser step
+/// where the asked number does not fit, which may leave one. `room` is the axis' length in letters.
+fn n_labels(range: &Range<f64>, log: bool, wanted: usize, room: u32) -> usize {
+    if log || wanted == 0 {
+        return wanted;
+    }
+    let axis = plotters::coord::types::RangedCoordf64::from(range.clone());
+    let fits = |n: &usize| {
+        let ticks = axis.key_points(*n);
+        let longest = ticks.iter().map(|v| tick(*v).chars().count()).max().unwrap_or(0);
+        ticks.len() >= 3 && ticks.len() * (longest + 1) <= room as usize
+    };
+    (wanted..=3 * wanted).find(fits).unwrap_or(wanted)
 }
 
 fn px(shown: u32) -> i32 {
@@ -282,8 +367,8 @@ fn tick(v: f64) -> String {
         let (unit, letter) = if size >= 1e6 { (1e6, "M") } else { (1e3, "k") };
         return format!("{}{letter}", number(v / unit));
     }
-    // Steps such as 0.1 + 0.2 leave a tail far below the tick.
-    number((v * 1e9).round() / 1e9).replace("e0", "")
+    // Steps such as 0.1 + 0.2 leave a tail far below the tick, and -0.1 + 0.1 a negative zero.
+    number((v * 1e9).round() / 1e9 + 0.0).replace("e0", "")
 }
 
 /// Legend entries from left to right, in as many rows as they need: (left edge, name, colour).
@@ -304,6 +389,6 @@ fn legend_rows(legend: &[(String, RGBColor)], width: u32) -> Vec<Vec<(u32, Strin
     rows
 }
 
-fn failed(error: impl std::fmt::Display) -> anyhow::Error {
-    anyhow!("cannot draw a plot: {error}")
+fn failed(error: impl std::fmt::Display) -> Error {
+    Error::user(format!("cannot draw a plot: {error}"))
 }
