@@ -6,6 +6,8 @@
 //!   [`GibbsWithGradients`], [`Dula`], [`Dmala`], [`SwendsenWang`], [`Wolff`]; [`DiscreteKernel`] for your own.
 //! * [`Kernel`], [`State`], [`Observer`]: what a kernel is, for those who write one or need their own loop
 //!   ([`sample_host`], `sample_batch`).
+//! * [`DrawFolder`]: draws on disk while the sampler runs; packed for NumPy and ArviZ (feature `npz`), as Arrow
+//!   (feature `arrow`), plotted (feature `plots`).
 //! * [`Ais`]: log Z by annealed importance sampling, from below and above, along a [`Bridge`] between two energies.
 //! * [`Tempering`]: non-reversible parallel tempering, for modes far apart.
 //! * `ReplayBuffer` (feature `torch`): persistent chains for training.
@@ -15,6 +17,7 @@ mod archive;
 mod baoab;
 mod bridge;
 mod discrete;
+mod draws;
 mod drive;
 mod dual_averaging;
 mod hamiltonian;
@@ -41,6 +44,13 @@ pub use discrete::{
     Gibbs, GibbsWithGradients, GuidedWork, PackedIsing, PottsWork, RbmGibbs, RbmWork, Scan, SwendsenWang,
     Wolff, sample_discrete,
 };
+#[cfg(feature = "arrow")]
+pub use draws::pack_arrow;
+#[cfg(feature = "npz")]
+pub use draws::pack_npz;
+pub use draws::{DrawArrays, DrawFolder, NpySink};
+#[cfg(any(feature = "npz", feature = "arrow"))]
+pub use draws::{DrawInfo, Packing};
 #[cfg(feature = "torch")]
 pub use drive::sample_batch;
 pub use drive::sample_host;
