@@ -25,7 +25,10 @@ struct Suite {
 }
 
 /// A new suite is one line here.
-const SUITES: &[Suite] = &[Suite { name: "core", package: "ebm-samplers", target: "core" }];
+const SUITES: &[Suite] = &[
+    Suite { name: "core", package: "ebm-samplers", target: "core" },
+    Suite { name: "lattice", package: "ebm-samplers", target: "lattice" },
+];
 
 /// A rival could not be installed.
 const NO_RIVAL: u8 = 4;

@@ -41,8 +41,8 @@ pub use baoab::{Baoab, BaoabWork};
 pub use bridge::{Bridge, Flat};
 pub use discrete::{
     BlockGibbs, Checkerboard, ClusterWork, DiscreteInfo, DiscreteKernel, DiscreteRun, Dmala, Dula, DulaWork,
-    Gibbs, GibbsWithGradients, GuidedWork, PackedIsing, PottsWork, RbmGibbs, RbmWork, Scan, SwendsenWang,
-    Wolff, sample_discrete,
+    Gibbs, GibbsWithGradients, GuidedWork, GwgWork, PackedIsing, PottsWork, RbmGibbs, RbmWork, Scan,
+    SwendsenWang, Wolff, sample_discrete,
 };
 #[cfg(feature = "arrow")]
 pub use draws::pack_arrow;

@@ -6,6 +6,7 @@
 
 use ebm_core::random::Stream;
 use ebm_core::{RelaxedEnergy, Result, Schedule};
+use serde::{Deserialize, Serialize};
 
 use super::dula::Proposal;
 use super::guided::{GuidedWork, accept};
@@ -22,7 +23,8 @@ use crate::kernel::check_step_size;
 /// assert!(run.acceptance.iter().all(|a| *a > 0.3));
 /// # Ok::<(), ebm_core::Error>(())
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Dmala {
     /// `h`: a variable whose change costs nothing is changed with odds `exp(-1 / (2 h))`. Several variables must
     /// change at a time for this to be worth its price; an acceptance near 0.57 is a fair choice.

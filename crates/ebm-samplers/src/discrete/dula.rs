@@ -12,6 +12,7 @@
 
 use ebm_core::random::Stream;
 use ebm_core::{RelaxedEnergy, Result, Schedule};
+use serde::{Deserialize, Serialize};
 
 use super::guided::{draw, exponentiate, log_weight};
 use super::{DiscreteInfo, DiscreteKernel};
@@ -27,7 +28,8 @@ use crate::kernel::check_step_size;
 /// assert_eq!(run.draws.dim(), (2, 10, 16));
 /// # Ok::<(), ebm_core::Error>(())
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Dula {
     /// `h`: a variable whose change costs nothing changes with odds `exp(-1 / (2 h))`.
     pub step_size: Schedule,

@@ -22,7 +22,7 @@ pub struct GuidedWork {
     pub(super) proposal: Local,
     /// The proposal.
     pub(super) x: Vec<u8>,
-    /// Weights of changes, `[n_variables * n_states]` or fewer.
+    /// One variable's weights, `[n_states]`.
     pub(super) weights: Vec<f64>,
 }
 

@@ -9,7 +9,7 @@
 use ebm_core::RelaxedEnergy;
 use ebm_core::random::Stream;
 
-use super::guided::{GuidedWork, accept, draw, exponentiate, log_weight};
+use super::guided::{Local, accept, draw, exponentiate, log_weight};
 use super::{DiscreteInfo, DiscreteKernel};
 
 /// Gibbs-with-gradients, for bits and for variables of more states; exact, and without anything to tune.
@@ -29,33 +29,69 @@ use super::{DiscreteInfo, DiscreteKernel};
 pub struct GibbsWithGradients;
 
 impl<E: RelaxedEnergy + ?Sized> DiscreteKernel<E> for GibbsWithGradients {
-    type Work = GuidedWork;
+    type Work = GwgWork;
 
-    fn init(&self, energy: &E, x: &[u8]) -> GuidedWork {
-        GuidedWork::new(energy, x)
+    fn init(&self, energy: &E, x: &[u8]) -> GwgWork {
+        let at = Changes::new(energy, x);
+        GwgWork { proposal: at.clone(), at }
     }
 
-    fn step(&self, energy: &E, x: &mut [u8], work: &mut GuidedWork, rng: &mut Stream) -> DiscreteInfo {
+    fn step(&self, energy: &E, x: &mut [u8], work: &mut GwgWork, rng: &mut Stream) -> DiscreteInfo {
         let n_states = energy.n_states();
-        let log_sum = change_weights(&work.at.gradient, x, n_states, &mut work.weights);
-        if !log_sum.is_finite() {
+        let GwgWork { at, proposal } = work;
+        if !at.log_sum.is_finite() {
             return DiscreteInfo { accept_prob: 0.0, diverged: true };
         }
-        let change = draw(&work.weights, rng);
+        let change = draw(&at.weights, rng);
         let (i, new) = (change / n_states, (change % n_states) as u8);
         let old = std::mem::replace(&mut x[i], new);
-        work.proposal.update(energy, x);
-        let forward = log_weight(row(&work.at.gradient, i, n_states), old, new.into()) - log_sum;
-        let log_sum = change_weights(&work.proposal.gradient, x, n_states, &mut work.weights);
-        let backward = log_weight(row(&work.proposal.gradient, i, n_states), new, old.into()) - log_sum;
-        let log_ratio = work.at.energy - work.proposal.energy + backward - forward;
+        proposal.update(energy, x);
+        let forward = at.log_prob(i, n_states, old, new);
+        let backward = proposal.log_prob(i, n_states, new, old);
+        let log_ratio = at.local.energy - proposal.local.energy + backward - forward;
         let (accepted, info) = accept(log_ratio, rng);
         if accepted {
-            std::mem::swap(&mut work.at, &mut work.proposal);
+            std::mem::swap(at, proposal);
         } else {
             x[i] = old;
         }
         info
+    }
+}
+
+/// The current state's law of changes, and a proposal's.
+#[derive(Clone, Debug)]
+pub struct GwgWork {
+    at: Changes,
+    proposal: Changes,
+}
+
+/// The changes of one state and their weights.
+#[derive(Clone, Debug)]
+struct Changes {
+    local: Local,
+    /// `[n_variables * n_states]`, relative to the largest.
+    weights: Vec<f64>,
+    /// `ln` of the sum of weights before scaling.
+    log_sum: f64,
+}
+
+impl Changes {
+    fn new<E: RelaxedEnergy + ?Sized>(energy: &E, x: &[u8]) -> Self {
+        let local = Local::new(energy, x);
+        let mut weights = vec![0.0; local.gradient.len()];
+        let log_sum = change_weights(&local.gradient, x, energy.n_states(), &mut weights);
+        Self { local, weights, log_sum }
+    }
+
+    fn update<E: RelaxedEnergy + ?Sized>(&mut self, energy: &E, x: &[u8]) {
+        self.local.update(energy, x);
+        self.log_sum = change_weights(&self.local.gradient, x, energy.n_states(), &mut self.weights);
+    }
+
+    /// `ln q` of changing variable `i` from `old` to `new`.
+    fn log_prob(&self, i: usize, n_states: usize, old: u8, new: u8) -> f64 {
+        log_weight(row(&self.local.gradient, i, n_states), old, new.into()) - self.log_sum
     }
 }
 
@@ -91,13 +127,9 @@ mod tests {
         fn check<E: RelaxedEnergy>(energy: &E) {
             let (n, k) = (energy.n_variables(), energy.n_states());
             let log_proposal = |from: &[u8], to: &[u8]| {
-                let mut gradient = vec![0.0; n * k];
-                energy.relaxed_gradient(from, &mut gradient);
-                let mut weights = vec![0.0; n * k];
-                let log_sum = change_weights(&gradient, from, k, &mut weights);
                 let changed: Vec<usize> = (0..n).filter(|i| from[*i] != to[*i]).collect();
                 match changed[..] {
-                    [i] => log_weight(row(&gradient, i, k), from[i], to[i].into()) - log_sum,
+                    [i] => Changes::new(energy, from).log_prob(i, k, from[i], to[i]),
                     _ => f64::NEG_INFINITY,
                 }
             };

@@ -1,5 +1,8 @@
 //! Kernels for discrete variables, and their driver: chains side by side, one random stream each.
 //!
+//! [`GibbsWithGradients`], [`Dula`] and [`Dmala`] are also kernels of tensors (feature `torch`), for neural energies: all
+//! chains in lock step by [`sample`](crate::sample). Points are bits `[chains, n]` or one-hot rows `[chains, n, k]`.
+//!
 //! | kernel | energy | one step |
 //! |---|---|---|
 //! | [`Gibbs`], [`BlockGibbs`] | any [`DiscreteEnergy`] | variables drawn given the rest, one by one or class by class |
@@ -19,6 +22,8 @@ mod guided;
 mod gwg;
 mod packed;
 mod rbm_gibbs;
+#[cfg(feature = "torch")]
+mod tensor;
 #[cfg(test)]
 mod testing;
 
@@ -29,7 +34,7 @@ pub use dmala::Dmala;
 pub use dula::{Dula, DulaWork};
 pub use gibbs::{Gibbs, Scan};
 pub use guided::GuidedWork;
-pub use gwg::GibbsWithGradients;
+pub use gwg::{GibbsWithGradients, GwgWork};
 pub use packed::PackedIsing;
 pub use rbm_gibbs::{RbmGibbs, RbmWork};
 

@@ -3,38 +3,15 @@
 use ebm_core::exact::Enumeration;
 use ebm_core::random::{Purpose, Stream};
 use ebm_core::{DiscreteEnergy, Rbm, RelaxedEnergy};
+use ebm_metrics::samples::{chi_square, moment_z};
 
 use super::{DiscreteKernel, sample_discrete};
 
-/// An upper bound on the chi-square quantile at level 1e-5: `d + 2 sqrt(d l) + 2 l`, `l = ln 1e5` (Laurent and
-/// Massart 2000, lemma 1).
-pub fn chi_square_bound(degrees: usize) -> f64 {
-    let (d, l) = (degrees as f64, 1e5f64.ln());
-    d + 2.0 * (d * l).sqrt() + 2.0 * l
-}
-
-/// Counts against probabilities; states expected fewer than 8 times are counted together.
-pub fn assert_counts(counts: &[u64], p: &[f64]) {
-    let n: u64 = counts.iter().sum();
-    let (mut chi2, mut cells, mut rest) = (0.0, 0, (0.0, 0.0));
-    let mut add = |count: f64, expected: f64| {
-        chi2 += (count - expected).powi(2) / expected;
-        cells += 1;
-    };
-    for (count, p) in counts.iter().zip(p) {
-        let expected = n as f64 * p;
-        if expected < 8.0 {
-            rest = (rest.0 + *count as f64, rest.1 + expected);
-        } else {
-            add(*count as f64, expected);
-        }
-    }
-    if rest.1 >= 8.0 {
-        add(rest.0, rest.1);
-    } else {
-        assert!(rest.0 <= rest.1 + 5.0 * rest.1.sqrt() + 12.0, "{rest:?}");
-    }
-    assert!(chi2 < chi_square_bound(cells - 1), "chi-square {chi2} of {cells} cells");
+/// Counts against probabilities: chi-square at level 1e-6.
+pub fn assert_counts(counts: &[u64], probabilities: &[f64]) {
+    let counts: Vec<f64> = counts.iter().map(|count| *count as f64).collect();
+    let p = chi_square(&counts, probabilities).unwrap();
+    assert!(p > 1e-6, "p {p}: {counts:?}");
 }
 
 /// The place of a state in the order of [`Enumeration`], the last variable fastest.
@@ -103,10 +80,8 @@ where
 
 /// The mean of independent values is `exact` within 4.5 standard errors.
 pub fn assert_mean(values: &[f64], exact: f64, what: &str) {
-    let n = values.len() as f64;
-    let mean = values.iter().sum::<f64>() / n;
-    let se = (values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (n * (n - 1.0))).sqrt();
-    assert!((mean - exact).abs() < 4.5 * se, "{what}: {mean} +- {se}, exact {exact}");
+    let z = moment_z(values, exact).unwrap();
+    assert!(z.abs() < 4.5, "{what}: z {z}, exact {exact}");
 }
 
 /// Five visible units, four hidden, every number its own.
