@@ -58,7 +58,7 @@ impl Gallery<'_> {
         let gaussian =
             Gaussian::new(vec![1.0, -2.0, 0.0], vec![4.0, 1.2, 0.2, 1.2, 1.0, -0.1, 0.2, -0.1, 0.09])?;
         self.exact_kernels("gaussian", &gaussian, Expected::Exact)?;
-        let banana = Rosenbrock::new(2, 1.0, 0.5, 1.0)?;
+        let banana = Rosenbrock::new(2, 0.0, 0.5, 0.5)?;
         self.exact_kernels("banana", &banana, Expected::Exact)?;
         let wells = DoubleWell::new(1.5)?.with_dim(2)?;
         self.exact_kernels("double_well", &wells, Expected::Exact)?;
