@@ -32,6 +32,7 @@ mod nuts;
 mod replay_buffer;
 mod sample;
 mod sghmc;
+mod start_points;
 mod tempering;
 mod ula;
 mod warm_up;
@@ -70,5 +71,6 @@ pub use sample::{
     Summary, Warning, sample, sample_into,
 };
 pub use sghmc::{Sghmc, SghmcWork};
+pub use start_points::StartPoints;
 pub use tempering::{RungSteps, TemperedRun, Tempering};
 pub use ula::{Sgld, Ula};

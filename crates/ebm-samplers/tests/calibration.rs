@@ -63,8 +63,10 @@ impl Model for Logistic {
     fn posterior(&self, truth: &[f64], rng: &mut Stream) -> Boxed {
         let t: Vec<f64> = (0..20).map(|i| f64::from(i) / 5.0 - 2.0).collect();
         let logistic = |v: f64| 1.0 / (1.0 + (-v).exp());
-        let y: Vec<f64> =
-            t.iter().map(|t| f64::from(u8::from(rng.uniform() < logistic(truth[0] + truth[1] * t)))).collect();
+        let y: Vec<f64> = t
+            .iter()
+            .map(|t| f64::from(u8::from(rng.uniform() < logistic(truth[0] + truth[1] * t))))
+            .collect();
         Box::new(Host::value_grad(2, move |x: &[f64], g: &mut [f64]| {
             g.copy_from_slice(x);
             let mut energy = 0.5 * (x[0] * x[0] + x[1] * x[1]);
