@@ -1,9 +1,11 @@
-//! `cargo xtask bench`: runs the suites' programs and gathers their cases in `target/bench/bench.json`.
+//! `cargo xtask bench`: runs the suites' programs and gathers their cases in `target/bench/bench.json`, and as a
+//! table in `bench.md` beside it.
 //!
 //! A suite is a bench target with a `main` of its own. It learns what to do from the environment:
 //! `EBM_BENCH_OUT` is the file for its JSON array of cases; `EBM_BENCH_THREADS` and `EBM_BENCH_DEVICE` are always
 //! set; `EBM_BENCH_SMOKE=1` means that it shall only prove that everything runs, `EBM_BENCH_RIVALS=1` that the
-//! rivals run too.
+//! rivals run too. Then `EBM_BENCH_PYTHON_<NAME>` is the Python of each of the suite's environments that could be
+//! installed: the suite itself never reaches the network.
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
@@ -12,9 +14,11 @@ use std::path::{Path, PathBuf};
 
 use crate::cargo::{Cargo, run as run_cargo};
 use crate::fail::{Passed, bad};
+use crate::features;
 use crate::metadata::Metadata;
 use crate::nearest::nearest;
 use crate::paths::Project;
+use crate::rivals::Environment;
 use crate::setup;
 
 /// One suite: a bench target, whose name is its own in the whole workspace.
@@ -22,20 +26,38 @@ struct Suite {
     name: &'static str,
     package: &'static str,
     target: &'static str,
+    /// The rivals' Python environments, by name.
+    environments: &'static [&'static str],
+    /// Features, built on demand, that hold rivals.
+    rivals_features: &'static [&'static str],
 }
 
-/// A new suite is one line here.
+/// A new suite is one entry here.
 const SUITES: &[Suite] = &[
-    Suite { name: "core", package: "ebm-samplers", target: "core" },
-    Suite { name: "lattice", package: "ebm-samplers", target: "lattice" },
+    Suite { name: "core", package: "ebm-samplers", target: "core", environments: &[], rivals_features: &[] },
+    Suite {
+        name: "lattice",
+        package: "ebm-samplers",
+        target: "lattice",
+        environments: &[],
+        rivals_features: &[],
+    },
+    Suite {
+        name: "samplers",
+        package: "ebm-samplers",
+        target: "samplers",
+        environments: &["torchebm", "jax", "nutpie"],
+        rivals_features: &["ebm-samplers/nuts-rs"],
+    },
 ];
 
-/// A rival could not be installed.
+/// A rival could not be installed, or not run.
 const NO_RIVAL: u8 = 4;
 
-/// Run the bench suites and write their cases to target/bench/bench.json
+/// Run the bench suites and write their cases to target/bench/bench.json and bench.md
 ///
-/// `ratio` above 1 always means that ours is better. Exit code 4: a rival could not be installed.
+/// `ratio` above 1 always means that ours is better. With --rivals, the rivals' Python packages are installed into
+/// $EBM_CACHE/rivals on first use (for `samplers` about 3 GB). Exit code 4: a rival could not be installed or run.
 #[derive(clap::Args)]
 #[command(
     after_help = "Example:\n  cargo xtask bench core\n  cargo xtask bench core --rivals --threads 2 --out bench.json"
@@ -82,13 +104,19 @@ pub fn run(project: &Project, args: &Args) -> Result<()> {
     let folder = metadata.target_directory.join("bench");
     fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
 
+    let pythons = if args.rivals { pythons(project, &suites)? } else { Vec::new() };
     let mut cases = Vec::new();
     for suite in suites {
         let file = folder.join(format!("suite-{}.json", suite.name));
         let _ = fs::remove_file(&file);
         // With the features of the whole workspace, so that LibTorch's bindings need not be built once more: in
         // smoke mode they are those of `test`, otherwise those of `reproduce`.
-        let mut arguments = vec!["bench", "--workspace", "--all-features", "--bench", suite.target];
+        let mut features = vec![features::usual(&metadata)];
+        if args.rivals {
+            features.extend(suite.rivals_features.iter().map(|feature| (*feature).to_owned()));
+        }
+        let features = features.join(",");
+        let mut arguments = vec!["bench", "--workspace", "--features", &features, "--bench", suite.target];
         if args.smoke {
             arguments.extend(["--profile", "dev"]);
         }
@@ -102,6 +130,13 @@ pub fn run(project: &Project, args: &Args) -> Result<()> {
                 command.env_remove(name);
             }
         }
+        for name in suite.environments {
+            let environment = Environment::find(name)?;
+            match pythons.iter().find(|(have, _)| have == name) {
+                Some((_, python)) => command.env(environment.variable(), python),
+                None => command.env_remove(environment.variable()),
+            };
+        }
         run_cargo(&mut command)?;
         cases.extend(read_cases(&file)?);
     }
@@ -112,15 +147,35 @@ pub fn run(project: &Project, args: &Args) -> Result<()> {
     let report = json!({
         "schema": 1, "machine": machine(), "threads": threads, "device": args.device, "cases": cases,
     });
-    fs::write(&out, serde_json::to_string_pretty(&report)? + "\n")
-        .with_context(|| format!("cannot write {}", out.display()))?;
-    print!("{}", table(&cases));
-    eprintln!("Wrote {}", out.display());
+    let table = table(&cases);
+    let page = out.with_extension("md");
+    for (file, text) in [(&out, serde_json::to_string_pretty(&report)? + "\n"), (&page, table.clone())] {
+        fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))?;
+    }
+    print!("{table}");
+    eprintln!("Wrote {} and {}", out.display(), page.display());
     if args.rivals && cases.iter().any(rival_missing) {
         let passed = Passed { what: "bench --rivals".to_owned(), code: NO_RIVAL };
-        return Err(anyhow::Error::from(passed).context("a rival could not be installed"));
+        return Err(anyhow::Error::from(passed).context("a rival could not be installed or run: see above"));
     }
     Ok(())
+}
+
+/// The Pythons of the environments that the suites name, installed where missing. What cannot be installed is left
+/// out with a word on why.
+fn pythons(project: &Project, suites: &[&Suite]) -> Result<Vec<(&'static str, PathBuf)>> {
+    let mut names: Vec<&str> = suites.iter().flat_map(|suite| suite.environments).copied().collect();
+    names.sort_unstable();
+    names.dedup();
+    let mut pythons = Vec::new();
+    for name in names {
+        let environment = Environment::find(name)?;
+        match environment.ensure(&project.cache) {
+            Ok(python) => pythons.push((name, python)),
+            Err(error) => eprintln!("{name} {} is left out: {error:#}", environment.version),
+        }
+    }
+    Ok(pythons)
 }
 
 /// `bench --smoke`; for `ci`.
@@ -225,6 +280,9 @@ mod tests {
     fn suites_by_name() {
         assert_eq!(chosen(&[]).unwrap().len(), SUITES.len());
         assert_eq!(chosen(&["core".to_owned()]).unwrap()[0].package, "ebm-samplers");
+        for name in SUITES.iter().flat_map(|suite| suite.environments) {
+            assert!(Environment::find(name).is_ok(), "{name}");
+        }
         let error = chosen(&["cor".to_owned()]).err().unwrap();
         assert!(error.to_string().contains("did you mean `core`"), "{error}");
     }

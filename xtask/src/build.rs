@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::cargo::Cargo;
+use crate::features;
 use crate::metadata::Metadata;
 use crate::paths::Project;
 use crate::setup;
@@ -27,15 +28,18 @@ pub struct Args {
 /// The command.
 pub fn run(project: &Project, args: &Args) -> Result<()> {
     let libtorch = if args.cuda { setup::choose(project, Flavor::Cuda)? } else { setup::ensure(project)? };
-    // All features, as `test` has them: what one of them built the other does not build again.
-    let mut arguments = vec!["build", "--workspace", "--all-features", "--lib", "--bins", "--examples"];
+    // The features of `test`: what one of them built the other does not build again.
+    let metadata = Metadata::of_workspace(project)?;
+    let features = features::usual(&metadata);
+    let mut arguments =
+        vec!["build", "--workspace", "--features", &features, "--lib", "--bins", "--examples"];
     if args.release {
         arguments.push("--release");
     }
     Cargo::new(project, &libtorch).run(&arguments)?;
     if args.cuda {
         let profile = if args.release { "release" } else { "debug" };
-        let program = Metadata::of_workspace(project)?.target_directory.join(profile).join("ebm-repro");
+        let program = metadata.target_directory.join(profile).join("ebm-repro");
         check_cuda(&program)?;
         eprintln!("{} links the CUDA LibTorch.", program.display());
     }

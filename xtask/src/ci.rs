@@ -9,7 +9,7 @@ use crate::cargo::{Cargo, bare, on_path, run as run_cargo};
 use crate::fail;
 use crate::metadata::Metadata;
 use crate::paths::Project;
-use crate::{bench, reproduce, setup, test, tidy};
+use crate::{bench, features, reproduce, setup, test, tidy};
 
 /// The crates that build and pass their tests without LibTorch.
 pub const HOST_CRATES: [&str; 4] = ["ebm-core", "ebm-samplers", "ebm-metrics", "ebm-datasets"];
@@ -49,7 +49,8 @@ pub fn run(project: &Project, args: &Args) -> Result<()> {
     let libtorch = setup::ensure(project)?;
     let cargo = Cargo::new(project, &libtorch);
     let mut results: Vec<(&Step, Duration, Outcome)> = Vec::new();
-    let steps = steps(project, &cargo, args);
+    let features = features::usual(&Metadata::of_workspace(project)?);
+    let steps = steps(project, &cargo, &features, args);
     for step in &steps {
         eprintln!("\n=== {} ===", step.name);
         let start = Instant::now();
@@ -79,7 +80,7 @@ pub fn run(project: &Project, args: &Args) -> Result<()> {
     }
 }
 
-fn steps<'a>(project: &'a Project, cargo: &'a Cargo, args: &Args) -> Vec<Step<'a>> {
+fn steps<'a>(project: &'a Project, cargo: &'a Cargo, features: &'a str, args: &Args) -> Vec<Step<'a>> {
     let step = |name, command, run: Box<dyn Fn() -> Result<Outcome> + 'a>| Step { name, command, run };
     let mut steps = vec![
         step(
@@ -101,7 +102,8 @@ fn steps<'a>(project: &'a Project, cargo: &'a Cargo, args: &Args) -> Vec<Step<'a
                     "clippy",
                     "--workspace",
                     "--all-targets",
-                    "--all-features",
+                    "--features",
+                    features,
                     "--",
                     "-D",
                     "warnings",
@@ -117,8 +119,16 @@ fn steps<'a>(project: &'a Project, cargo: &'a Cargo, args: &Args) -> Vec<Step<'a
             "docs",
             "RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --all-features",
             Box::new(|| {
-                let arguments = ["doc", "--workspace", "--no-deps", "--all-features"];
+                let arguments = ["doc", "--workspace", "--no-deps", "--features", features];
                 passed(run_cargo(&mut cargo.doc_command(&arguments, &["-Dwarnings"])))
+            }),
+        ),
+        step(
+            "nuts-rs",
+            "cargo test -p ebm-samplers --features nuts-rs --test nuts_rs",
+            Box::new(|| {
+                let arguments = ["test", "-p", "ebm-samplers", "--features", "nuts-rs", "--test", "nuts_rs"];
+                passed(cargo.run(&arguments))
             }),
         ),
         step(
@@ -173,8 +183,8 @@ fn without_libtorch(cargo: &Cargo) -> Result<()> {
 
 /// Builds every example and runs those of the facade.
 fn examples(project: &Project, cargo: &Cargo) -> Result<Outcome> {
-    cargo.run(&["build", "--workspace", "--all-features", "--examples"])?;
     let metadata = Metadata::of_workspace(project)?;
+    cargo.run(&["build", "--workspace", "--features", &features::usual(&metadata), "--examples"])?;
     let names: Vec<&str> =
         metadata.package("ebm").map(|ebm| ebm.targets_of("example").collect()).unwrap_or_default();
     if names.is_empty() {

@@ -22,7 +22,7 @@ pub fn install(cache: &Path, flavor: Flavor) -> Result<LibTorch> {
     if let Ok(found) = LibTorch::check_assembled(&target, recipe) {
         return Ok(found);
     }
-    let _lock = lock(cache)?;
+    let _lock = lock(cache, "setup.lock")?;
     // Another setup may have finished while we waited.
     match LibTorch::check_assembled(&target, recipe) {
         Ok(found) => return Ok(found),
@@ -44,9 +44,9 @@ pub fn install(cache: &Path, flavor: Flavor) -> Result<LibTorch> {
         .with_context(|| format!("{} was assembled but does not hold what it should", target.display()))
 }
 
-/// One setup at a time for a cache folder; the system drops the lock with the process.
-fn lock(cache: &Path) -> Result<File> {
-    let path = cache.join("setup.lock");
+/// One setup at a time for a cache folder and a lock's name; the system drops the lock with the process.
+pub fn lock(cache: &Path, name: &str) -> Result<File> {
+    let path = cache.join(name);
     let file = fs::create_dir_all(cache)
         .and_then(|()| File::create(&path))
         .map_err(|error| unwritable(cache, &error))?;
@@ -293,7 +293,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("file");
         fs::write(&file, "").unwrap();
-        let error = lock(&file.join("cache")).unwrap_err();
+        let error = lock(&file.join("cache"), "setup.lock").unwrap_err();
         assert!(error.to_string().contains("EBM_CACHE"), "{error}");
         assert_eq!(crate::fail::code(&error), 2);
     }

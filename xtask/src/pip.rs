@@ -1,4 +1,4 @@
-//! Downloading one wheel with pip: find pip, run it with a progress line, say plainly what went wrong.
+//! pip: find it, download one wheel or install a list, with a progress line, and say plainly what went wrong.
 
 use anyhow::{Context, Result, bail};
 use std::fs::{self, File};
@@ -19,6 +19,15 @@ pub struct Pip {
 }
 
 const CANDIDATES: &[&[&str]] = &[&["python3", "-m", "pip"], &["pip3"], &["pip"]];
+
+const ALWAYS: [&str; 6] = [
+    "--only-binary=:all:",
+    "--no-cache-dir",
+    "--disable-pip-version-check",
+    "--no-input",
+    "--progress-bar",
+    "off",
+];
 
 /// What is to be downloaded.
 pub struct Request<'a> {
@@ -56,46 +65,57 @@ impl Pip {
         }
         let out = folder.join("out");
         fs::create_dir_all(&out).with_context(|| format!("cannot create {}", out.display()))?;
-        let log_path = folder.join("log");
-        let log = File::create(&log_path).with_context(|| format!("cannot create {}", log_path.display()))?;
-
         let mut command = Command::new(self.words[0]);
-        command.args(&self.words[1..]).args([
-            "download",
-            "--no-deps",
-            "--only-binary=:all:",
-            "--no-cache-dir",
-        ]);
-        command.args(["--disable-pip-version-check", "--no-input", "--progress-bar", "off"]);
+        command.args(&self.words[1..]).args(["download", "--no-deps"]).args(ALWAYS);
         if !request.tags.is_empty() {
             command.args(["--implementation", "cp", "--python-version", "3.11", "--abi", "cp311"]);
             for tag in request.tags {
                 command.args(["--platform", tag]);
             }
         }
-        command.arg("--dest").arg(&out).arg(format!("{}=={}", request.package, request.version));
-        command.env("TMPDIR", folder).stdin(Stdio::null());
-        command.stdout(log.try_clone()?).stderr(log);
-        end_with_parent(&mut command);
-
-        let mut child = command.spawn().with_context(|| format!("cannot run {}", self.words.join(" ")))?;
-        let mut progress = Progress::new(request);
-        let status = loop {
-            if let Some(status) = child.try_wait()? {
-                break status;
-            }
-            sleep(Duration::from_millis(200));
-            progress.show(folder_bytes(folder));
-        };
-        progress.finish();
-        if !status.success() {
-            let log = fs::read_to_string(&log_path).unwrap_or_default();
-            let wanted = format!("{}=={}", request.package, request.version);
-            bail!("{}", explain(&wanted, &log));
-        }
+        let wanted = format!("{}=={}", request.package, request.version);
+        command.arg("--dest").arg(&out).arg(&wanted);
+        let mut progress = Progress::new(|| {
+            // pip first downloads a file, then copies it: the largest one counts.
+            progress_line(request, file_sizes(folder).into_iter().max().unwrap_or(0))
+        });
+        run(&mut command, folder, &wanted, &mut progress)?;
         let file = fs::read_dir(&out)?.filter_map(|entry| Some(entry.ok()?.path())).next();
         file.with_context(|| format!("pip said that it had {}, but left no file", request.package))
     }
+}
+
+/// Installs into a virtual environment exactly what a requirements file lists, each package checked by its hash.
+///
+/// `python` is that of the environment, `folder` the environment's own: its size is the progress.
+pub fn install(python: &Path, requirements: &Path, folder: &Path, name: &str) -> Result<()> {
+    let mut command = Command::new(python);
+    command.args(["-E", "-s", "-m", "pip", "install", "--no-deps", "--require-hashes"]).args(ALWAYS);
+    command.arg("-r").arg(requirements);
+    let mut progress = Progress::new(|| format!("  {name}: {}", megabytes(file_sizes(folder).iter().sum())));
+    run(&mut command, folder, name, &mut progress)
+}
+
+/// Runs pip to its end. Its temporary files and its log are in `folder`.
+fn run(command: &mut Command, folder: &Path, wanted: &str, progress: &mut Progress) -> Result<()> {
+    let log_path = folder.join("log");
+    let log = File::create(&log_path).with_context(|| format!("cannot create {}", log_path.display()))?;
+    command.env("TMPDIR", folder).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+    end_with_parent(command);
+    let mut child = command.spawn().with_context(|| format!("cannot run {:?}", command.get_program()))?;
+    let status = loop {
+        if let Some(status) = child.try_wait()? {
+            break status;
+        }
+        sleep(Duration::from_millis(200));
+        progress.show();
+    };
+    progress.finish();
+    if !status.success() {
+        let log = fs::read_to_string(&log_path).unwrap_or_default();
+        bail!("{}", explain(wanted, &log));
+    }
+    Ok(())
 }
 
 /// On Linux, pip gets a signal when xtask dies, even by kill -9: no download goes on unseen.
@@ -156,45 +176,45 @@ fn explain(wanted: &str, log: &str) -> String {
     format!("pip could not download {wanted}: {last_error}")
 }
 
-/// The bytes of the largest file below a folder: pip first downloads a file, then copies it.
-fn folder_bytes(folder: &Path) -> u64 {
-    let mut largest = 0;
+/// The sizes of the files below a folder.
+fn file_sizes(folder: &Path) -> Vec<u64> {
+    let mut sizes = Vec::new();
     let mut folders = vec![folder.to_path_buf()];
     while let Some(folder) = folders.pop() {
         let Ok(entries) = fs::read_dir(folder) else { continue };
         for entry in entries.flatten() {
             match entry.metadata() {
                 Ok(meta) if meta.is_dir() => folders.push(entry.path()),
-                Ok(meta) => largest = largest.max(meta.len()),
+                Ok(meta) => sizes.push(meta.len()),
                 Err(_) => {}
             }
         }
     }
-    largest
+    sizes
 }
 
 /// A line that is written over on a terminal, and now and then a new line elsewhere.
 struct Progress<'a> {
-    request: &'a Request<'a>,
+    line: Box<dyn Fn() -> String + 'a>,
     terminal: bool,
     last: Instant,
     shown: bool,
 }
 
 impl<'a> Progress<'a> {
-    fn new(request: &'a Request<'a>) -> Progress<'a> {
+    fn new(line: impl Fn() -> String + 'a) -> Progress<'a> {
         let terminal = std::io::stderr().is_terminal();
-        Progress { request, terminal, last: Instant::now(), shown: false }
+        Progress { line: Box::new(line), terminal, last: Instant::now(), shown: false }
     }
 
-    fn show(&mut self, bytes: u64) {
+    fn show(&mut self) {
         let pause = if self.terminal { Duration::from_millis(200) } else { Duration::from_secs(10) };
         if self.last.elapsed() < pause {
             return;
         }
         self.last = Instant::now();
         self.shown = true;
-        let line = progress_line(self.request, bytes);
+        let line = (self.line)();
         if self.terminal {
             eprint!("\r\x1b[K{line}");
             let _ = std::io::stderr().flush();
@@ -247,11 +267,13 @@ mod tests {
     }
 
     #[test]
-    fn progress_is_the_largest_file() {
+    fn sizes_below_a_folder() {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("inner")).unwrap();
         fs::write(dir.path().join("inner/wheel"), [0; 100]).unwrap();
         fs::write(dir.path().join("log"), [0; 7]).unwrap();
-        assert_eq!(folder_bytes(dir.path()), 100);
+        let mut sizes = file_sizes(dir.path());
+        sizes.sort_unstable();
+        assert_eq!(sizes, [7, 100]);
     }
 }

@@ -14,6 +14,7 @@ use std::process::Command;
 use crate::cargo::{Cargo, output_of, run as run_cargo};
 use crate::data;
 use crate::fail::bad;
+use crate::features;
 use crate::metadata::Metadata;
 use crate::paths::Project;
 use crate::presets::{self, Preset, QUICKSTART};
@@ -160,7 +161,8 @@ fn build(project: &Project, chosen: &[&Preset], smoke: bool) -> Result<PathBuf> 
     if smoke {
         // The very crates that `test` built, LibTorch's bindings among them. `--examples` makes cargo choose
         // the dependencies' features as it does for tests.
-        cargo.run(&["build", "--workspace", "--all-features", "--bin", "ebm-repro", "--examples"])?;
+        let features = features::usual(&Metadata::of_workspace(project)?);
+        cargo.run(&["build", "--workspace", "--features", &features, "--bin", "ebm-repro", "--examples"])?;
     } else {
         cargo.run(&[
             "build",

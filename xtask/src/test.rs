@@ -3,6 +3,8 @@
 use anyhow::Result;
 
 use crate::cargo::{Cargo, on_path};
+use crate::features;
+use crate::metadata::Metadata;
 use crate::paths::Project;
 use crate::setup;
 
@@ -22,9 +24,12 @@ pub struct Args {
 pub fn run(project: &Project, args: &Args) -> Result<()> {
     let libtorch = setup::ensure(project)?;
     let cargo = Cargo::new(project, &libtorch);
-    cargo.run(&runner_arguments(on_path("cargo-nextest"), &args.runner))?;
+    let metadata = Metadata::of_workspace(project)?;
+    let packages = packages(&args.runner);
+    let features = features::of_packages(&metadata, |name| packages.is_empty() || packages.contains(&name));
+    cargo.run(&runner_arguments(on_path("cargo-nextest"), &features, &args.runner))?;
     if args.runner.is_empty() {
-        cargo.run(&["test", "--doc", "--workspace", "--all-features"])?;
+        cargo.run(&["test", "--doc", "--workspace", "--features", &features])?;
     }
     Ok(())
 }
@@ -34,7 +39,21 @@ pub fn all(project: &Project) -> Result<()> {
     run(project, &Args { runner: Vec::new() })
 }
 
-fn runner_arguments(nextest: bool, words: &[String]) -> Vec<&str> {
+/// The packages that the runner's words choose.
+fn packages(words: &[String]) -> Vec<&str> {
+    let mut packages = Vec::new();
+    let mut words = words.iter().map(String::as_str);
+    while let Some(word) = words.next() {
+        if word == "-p" || word == "--package" {
+            packages.extend(words.next());
+        } else if let Some(name) = word.strip_prefix("--package=").or_else(|| word.strip_prefix("-p")) {
+            packages.push(name);
+        }
+    }
+    packages
+}
+
+fn runner_arguments<'a>(nextest: bool, features: &'a str, words: &'a [String]) -> Vec<&'a str> {
     let mut arguments = if nextest { vec!["nextest", "run", "--no-tests=pass"] } else { vec!["test"] };
     // One failure does not hide the others.
     arguments.push("--no-fail-fast");
@@ -42,11 +61,10 @@ fn runner_arguments(nextest: bool, words: &[String]) -> Vec<&str> {
     if !nextest {
         arguments.extend(["--lib", "--bins", "--tests", "--examples"]);
     }
-    let packages = words.iter().any(|word| word.starts_with("-p") || word.starts_with("--package"));
-    if !packages {
+    if packages(words).is_empty() {
         arguments.push("--workspace");
     }
-    arguments.push("--all-features");
+    arguments.extend(["--features", features]);
     arguments.extend(words.iter().map(String::as_str));
     arguments
 }
@@ -59,12 +77,14 @@ mod tests {
     fn arguments() {
         let words = |list: &[&str]| list.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
         assert_eq!(
-            runner_arguments(true, &[]),
-            ["nextest", "run", "--no-tests=pass", "--no-fail-fast", "--workspace", "--all-features"]
+            runner_arguments(true, "a/b", &[]),
+            ["nextest", "run", "--no-tests=pass", "--no-fail-fast", "--workspace", "--features", "a/b"]
         );
         let named = words(&["-p", "ebm-core", "philox"]);
         let expected =
-            "test --no-fail-fast --lib --bins --tests --examples --all-features -p ebm-core philox";
-        assert_eq!(runner_arguments(false, &named).join(" "), expected);
+            "test --no-fail-fast --lib --bins --tests --examples --features a/b -p ebm-core philox";
+        assert_eq!(runner_arguments(false, "a/b", &named).join(" "), expected);
+        assert_eq!(packages(&named), ["ebm-core"]);
+        assert_eq!(packages(&words(&["--package=a", "-pb", "x"])), ["a", "b"]);
     }
 }
