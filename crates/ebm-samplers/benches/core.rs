@@ -5,102 +5,28 @@
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::print_stderr)]
 
-use std::time::Instant;
+// Each bench program uses a part of it.
+#[allow(dead_code)]
+mod harness;
 
 use ebm_core::analytic::{DoubleWell, Gaussian};
 use ebm_core::random::{Purpose, Stream};
 use ebm_core::{Block, Host, HostEnergy, HostPoint};
 use ebm_samplers::{Hmc, Kernel, Ula, sample_host};
 use rayon::prelude::*;
-use serde::Serialize;
+
+use harness::{Bench, Figure, Rival, seconds};
 
 const STEP: f32 = 0.01;
 const BARRIER: f32 = 2.0;
 
-#[derive(Serialize)]
-struct Case {
-    suite: &'static str,
-    case: String,
-    unit: &'static str,
-    better: &'static str,
-    ours: f64,
-    rival: Option<f64>,
-    rival_name: Option<&'static str>,
-    rival_version: Option<&'static str>,
-    ratio: Option<f64>,
-    runs: usize,
-    spread: f64,
-    note: String,
-}
-
-struct Bench {
-    smoke: bool,
-    runs: usize,
-    cases: Vec<Case>,
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
-}
-
-impl Bench {
-    /// Time `ours` and `rival` in turn; both do `work` units. Reports units per second.
-    fn rate(&mut self, case: &str, unit: &'static str, work: f64, ours: impl FnMut(), rival: impl FnMut()) {
-        self.measure(case, unit, "higher", ours, Some(rival), |seconds| work / seconds, "");
-    }
-
-    fn measure(
-        &mut self,
-        case: &str,
-        unit: &'static str,
-        better: &'static str,
-        mut ours: impl FnMut(),
-        mut rival: Option<impl FnMut()>,
-        figure: impl Fn(f64) -> f64,
-        note: &str,
-    ) {
-        let time = |f: &mut dyn FnMut()| {
-            let start = Instant::now();
-            f();
-            start.elapsed().as_secs_f64()
-        };
-        let runs = if self.smoke { 1 } else { self.runs };
-        let (mut own, mut other) = (Vec::new(), Vec::new());
-        for run in 0..=runs {
-            let a = time(&mut ours);
-            let b = rival.as_mut().map(|f| time(f));
-            // The first round warms caches and threads up.
-            if run > 0 || self.smoke {
-                own.push(a);
-                other.extend(b);
-            }
-        }
-        let spread = (own.iter().copied().fold(0.0, f64::max) - own.iter().copied().fold(f64::MAX, f64::min))
-            / median(own.clone());
-        let rival = (!other.is_empty()).then(|| median(other));
-        let own = median(own);
-        let ratio = rival.map(|r| r / own);
-        eprintln!(
-            "{case:<44} {:>12.4e} {unit:<24} ratio {}",
-            figure(own),
-            ratio.map_or("-".into(), |r| format!("{r:.3}"))
-        );
-        self.cases.push(Case {
-            suite: "core",
-            case: case.to_owned(),
-            unit,
-            better,
-            ours: figure(own),
-            rival: rival.map(&figure),
-            rival_name: rival.map(|_| "hand-written"),
-            rival_version: rival.map(|_| "this commit"),
-            ratio,
-            runs,
-            spread,
-            note: note.to_owned(),
-        });
-    }
+/// Time `ours` and the hand-written loop in turn; both do `work` units. Reports units per second.
+fn rate(bench: &mut Bench, case: &str, unit: &'static str, work: f64, ours: impl Fn(), rival: impl Fn()) {
+    bench.compare(
+        &[Figure::higher(case, unit, "")],
+        |_| vec![work / seconds(&ours)],
+        vec![Rival::by_hand(|_| vec![work / seconds(&rival)])],
+    );
 }
 
 /// Run a kernel over host points, keeping nothing.
@@ -151,14 +77,16 @@ fn langevin(bench: &mut Bench) {
         let by_hand = ula_by_hand(&start, dim, steps);
         assert_close(&run(&kernel, &well, &vectors, steps).concat(), &by_hand);
         let label = format!("ULA double well {n} x {dim}, f32");
-        bench.rate(
+        rate(
+            bench,
             &format!("{label}, vectors"),
             "coordinate updates/s",
             work,
             || drop(run(&kernel, &well, &vectors, steps)),
             || drop(ula_by_hand(&start, dim, steps)),
         );
-        bench.rate(
+        rate(
+            bench,
             &format!("{label}, blocks"),
             "coordinate updates/s",
             work,
@@ -175,7 +103,8 @@ fn langevin(bench: &mut Bench) {
                 }
                 f64::from(e)
             });
-            bench.rate(
+            rate(
+                bench,
                 &format!("{label}, blocks, per-chain closure"),
                 "coordinate updates/s",
                 work,
@@ -279,14 +208,16 @@ fn hamiltonian(bench: &mut Bench) {
         &run(&kernel, &target, &vectors, 2).concat(),
         &hmc_by_hand(&start, &target, 1, 2, leapfrogs),
     );
-    bench.rate(
+    rate(
+        bench,
         "HMC 32-d Gaussian, 1000 chains x 10, f32, vectors",
         "leapfrogs/s",
         work,
         || drop(run(&kernel, &target, &vectors, steps)),
         || drop(hmc_by_hand(&start, &target, 1, steps, leapfrogs)),
     );
-    bench.rate(
+    rate(
+        bench,
         "HMC 32-d Gaussian, 1000 chains x 10, f32, blocks",
         "leapfrogs/s",
         work,
@@ -298,16 +229,10 @@ fn hamiltonian(bench: &mut Bench) {
 fn normals(bench: &mut Bench) {
     let n = if bench.smoke { 1 << 12 } else { 1 << 22 };
     let mut out = vec![0f32; n];
-    let none: Option<fn()> = None;
-    let work = n as f64;
-    bench.measure(
-        "normals, f32, one thread",
-        "normals/s",
-        "higher",
-        || Stream::new(0, Purpose::User, 0).fill_normal(&mut out),
-        none,
-        |s| work / s,
-        "portable arithmetic",
+    bench.compare(
+        &[Figure::higher("normals, f32, one thread", "normals/s", "")],
+        |_| vec![n as f64 / seconds(|| Stream::new(0, Purpose::User, 0).fill_normal(&mut out))],
+        Vec::new(),
     );
 }
 
@@ -379,46 +304,42 @@ mod tensors {
             let net = energy.module();
             let start = Tensor::randn([n, 2], (Kind::Float, Device::Cpu));
             let kernel = Ula::new(f64::from(STEP));
-            bench.measure(
-                &format!("tensor ULA, MLP 2-128-128-1, {n} chains"),
-                "us/step",
-                "lower",
-                || drop(sample_batch(&kernel, &energy, start.shallow_clone(), steps, 1, &mut ()).unwrap()),
-                Some(|| drop(ula_by_hand(net, &start, steps))),
-                |s| s / steps as f64 * 1e6,
-                "the hand-written loop draws from LibTorch's generator",
+            let note = "the hand-written loop draws from LibTorch's generator";
+            let compare = |bench: &mut Bench, name: &str, steps: u64, ours: &dyn Fn(), by_hand: &dyn Fn()| {
+                let case = format!("tensor {name}, MLP 2-128-128-1, {n} chains");
+                let per_step = |work: &dyn Fn()| vec![seconds(work) / steps as f64 * 1e6];
+                bench.compare(
+                    &[Figure::lower(case, "us/step", note)],
+                    |_| per_step(ours),
+                    vec![Rival::by_hand(|_| per_step(by_hand))],
+                );
+            };
+            compare(
+                bench,
+                "ULA",
+                steps,
+                &|| drop(sample_batch(&kernel, &energy, start.shallow_clone(), steps, 1, &mut ()).unwrap()),
+                &|| drop(ula_by_hand(net, &start, steps)),
             );
             let hmc = Hmc::new(0.1, 10).jitter(0.0);
             let steps = steps.div_ceil(10);
-            bench.measure(
-                &format!("tensor HMC x 10, MLP 2-128-128-1, {n} chains"),
-                "us/step",
-                "lower",
-                || drop(sample_batch(&hmc, &energy, start.shallow_clone(), steps, 1, &mut ()).unwrap()),
-                Some(|| drop(hmc_by_hand(net, &start, steps, 10))),
-                |s| s / steps as f64 * 1e6,
-                "the hand-written loop draws from LibTorch's generator",
+            compare(
+                bench,
+                "HMC x 10",
+                steps,
+                &|| drop(sample_batch(&hmc, &energy, start.shallow_clone(), steps, 1, &mut ()).unwrap()),
+                &|| drop(hmc_by_hand(net, &start, steps, 10)),
             );
         }
     }
 }
 
 fn main() {
-    let variable = |name: &str| std::env::var(name).ok();
-    if std::env::args().any(|a| a == "--test") {
-        return;
-    }
-    let threads = variable("EBM_BENCH_THREADS").and_then(|v| v.parse().ok()).unwrap_or(2);
-    rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().unwrap();
-    #[cfg(feature = "torch")]
-    tch::set_num_threads(threads as i32);
-    let mut bench = Bench { smoke: variable("EBM_BENCH_SMOKE").is_some(), runs: 7, cases: Vec::new() };
+    let Some(mut bench) = Bench::from_environment("core") else { return };
     normals(&mut bench);
     langevin(&mut bench);
     hamiltonian(&mut bench);
     #[cfg(feature = "torch")]
     tensors::run(&mut bench);
-    if let Some(path) = variable("EBM_BENCH_OUT") {
-        std::fs::write(path, serde_json::to_string_pretty(&bench.cases).unwrap()).unwrap();
-    }
+    bench.finish();
 }

@@ -10,6 +10,7 @@
 //!   (feature `arrow`), plotted (feature `plots`).
 //! * [`Ais`]: log Z by annealed importance sampling, from below and above, along a [`Bridge`] between two energies.
 //! * [`Tempering`]: non-reversible parallel tempering, for modes far apart.
+//! * `NutsRs` (feature `nuts-rs`): the crate nuts-rs on our energies, to check a result by another implementation.
 //! * `ReplayBuffer` (feature `torch`): persistent chains for training.
 
 mod ais;
@@ -28,6 +29,8 @@ mod mala;
 mod metric;
 mod metropolis;
 mod nuts;
+#[cfg(feature = "nuts-rs")]
+mod nuts_rs;
 #[cfg(feature = "torch")]
 mod replay_buffer;
 mod sample;
@@ -37,6 +40,8 @@ mod tempering;
 mod ula;
 mod warm_up;
 
+#[cfg(feature = "nuts-rs")]
+pub use self::nuts_rs::{NutsRs, NutsRsRun};
 pub use ais::{Ais, AisRun, Bracket};
 pub use baoab::{Baoab, BaoabWork};
 pub use bridge::{Bridge, Flat};

@@ -1,0 +1,53 @@
+//! `cargo xtask bench samplers`: our kernels and, with `--rivals`, other libraries on the same work.
+//!
+//! Same target, dimension, chains, steps, threads and precision, ours and theirs in turn. What is not the same stands
+//! in each case's note. The rivals' programs are in `benches/rivals/`.
+
+#![allow(missing_docs, clippy::unwrap_used, clippy::print_stderr)]
+
+// Each bench program uses a part of it.
+#[allow(dead_code)]
+#[path = "../harness/mod.rs"]
+mod harness;
+mod hmc;
+mod langevin;
+mod lattice;
+#[cfg(feature = "torch")]
+mod network;
+mod nuts;
+mod targets;
+
+use ebm_core::random::{Purpose, Stream};
+use ebm_core::{Block, HostPoint};
+use ebm_samplers::{Kernel, sample_host};
+use harness::Bench;
+
+fn main() {
+    let Some(mut bench) = Bench::from_environment("samplers") else { return };
+    langevin::run(&mut bench);
+    hmc::run(&mut bench);
+    #[cfg(feature = "torch")]
+    network::run(&mut bench);
+    nuts::run(&mut bench);
+    lattice::run(&mut bench);
+    bench.finish();
+}
+
+/// Standard normal start points of `n` chains, in blocks.
+fn blocks(n: usize, dim: usize) -> Vec<Block<f32>> {
+    let mut rows = vec![0.0; n * dim];
+    Stream::new(0, Purpose::Start, 0).fill_normal(&mut rows);
+    Block::from_rows(dim, &rows).unwrap()
+}
+
+/// Run a kernel from these starts, keeping the last points alone.
+fn run<X: HostPoint + Clone, E: Sync, K: Kernel<X, E> + Sync>(
+    kernel: &K,
+    energy: &E,
+    starts: &[X],
+    n_steps: u64,
+    seed: u64,
+) -> Vec<X> {
+    let ends = sample_host(kernel, energy, starts.to_vec(), n_steps, seed, |_| ()).unwrap();
+    ends.into_iter().map(|(x, ())| x).collect()
+}

@@ -1,0 +1,181 @@
+//! NUTS on the host, one chain at a time on one thread, in f64: nuts-rs, nutpie and blackjax.
+//!
+//! Each adapts in its own way over the same number of steps, from starts uniform in [-2, 2]. A gradient is a leapfrog
+//! after warm-up; effective sample sizes are by our estimator, the least over the coordinates (bulk).
+
+use std::path::PathBuf;
+
+use ebm_core::analytic::{Gaussian, Rosenbrock};
+use ebm_core::random::{Purpose, Stream};
+use ebm_core::{GradEnergy, Host};
+use ebm_metrics::chains::ess_bulk;
+use ebm_samplers::{Nuts, SampleConfig, Sampler};
+use ndarray::{Array3, ArrayView3, Axis, s};
+use rayon::ThreadPoolBuilder;
+use serde_json::{Value, json};
+
+use crate::harness::program::Program;
+use crate::harness::{Bench, Figure, Rival, seconds};
+use crate::hmc::correlated;
+use crate::targets;
+
+const TARGET_ACCEPT: f64 = 0.8;
+
+/// How much is sampled.
+struct Size {
+    chains: usize,
+    warm_up: usize,
+    draws: usize,
+}
+
+pub fn run(bench: &mut Bench) {
+    let size = if bench.smoke {
+        Size { chains: 2, warm_up: 100, draws: 50 }
+    } else {
+        Size { chains: 4, warm_up: 1000, draws: 1000 }
+    };
+    let mut rivals = Rivals {
+        nutpie: Program::start(bench, "nutpie", "0.16.8", "NUTPIE", "with_nutpie.py"),
+        blackjax: Program::start(bench, "blackjax", "1.7.1", "JAX", "with_blackjax.py"),
+        draws_file: std::env::temp_dir().join(format!("ebm-bench-{}.f64", std::process::id())),
+    };
+    let rows = targets::logistic_rows();
+    let data_file = rivals.draws_file.with_extension("data");
+    let bytes: Vec<u8> = rows.iter().flat_map(|value| value.to_le_bytes()).collect();
+    std::fs::write(&data_file, bytes).unwrap();
+
+    let deviation = |i: usize| 0.1 * 100f64.powf(i as f64 / 99.0);
+    let variances = (0..100).map(|i| deviation(i).powi(2)).collect();
+    let normal = Gaussian::diagonal(vec![0.0; 100], variances).unwrap();
+    let mut case = |name: &str, settings: Value, dim: usize, energy: &dyn Target| {
+        compare(bench, &mut rivals, &size, name, settings, dim, energy);
+    };
+    case("100-d normal, deviations 0.1 to 10", json!({"target": "normal"}), 100, &normal);
+    let settings = json!({"target": "correlated_normal", "correlation": 0.9});
+    case("100-d normal, correlations 0.9^|i-j|", settings, 100, &correlated(100));
+    case("banana", json!({"target": "banana"}), 2, &Rosenbrock::standard(2).unwrap());
+    let schools = Host::value_grad(10, targets::eight_schools_centred);
+    case("eight schools, centred", json!({"target": "eight_schools_centred"}), 10, &schools);
+    let schools = Host::value_grad(10, targets::eight_schools_non_centred);
+    case("eight schools, not centred", json!({"target": "eight_schools_non_centred"}), 10, &schools);
+    let settings = json!({"target": "logistic", "data_file": data_file, "prior_scale": targets::PRIOR_SCALE});
+    let logistic = Host::value_grad(targets::FEATURES, move |x: &[f64], grad: &mut [f64]| {
+        targets::logistic(&rows, x, grad)
+    });
+    case("logistic regression, 1,000 x 24", settings, targets::FEATURES, &logistic);
+    let _ = std::fs::remove_file(data_file);
+    let _ = std::fs::remove_file(&rivals.draws_file);
+}
+
+/// What can be sampled here.
+trait Target: GradEnergy<Vec<f64>> + Sync {}
+impl<E: GradEnergy<Vec<f64>> + Sync> Target for E {}
+
+struct Rivals {
+    nutpie: Option<Program>,
+    blackjax: Option<Program>,
+    /// Where the Python programs leave their draws.
+    draws_file: PathBuf,
+}
+
+fn compare(
+    bench: &mut Bench,
+    rivals: &mut Rivals,
+    size: &Size,
+    name: &str,
+    mut settings: Value,
+    dim: usize,
+    energy: &dyn Target,
+) {
+    let shape = (size.chains, size.draws, dim);
+    let more = json!({
+        "case": "nuts", "precision": "f64", "dim": dim, "target_accept": TARGET_ACCEPT, "chains": size.chains,
+        "warm_up": size.warm_up, "draws": size.draws, "draws_file": rivals.draws_file,
+    });
+    settings.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    let draws_file = &rivals.draws_file;
+    let figures = |seconds: &'static str, gradients: &'static str| {
+        move |answer: &Value| {
+            let number = |key| answer[key].as_f64().unwrap_or(f64::NAN);
+            let bytes = std::fs::read(draws_file).unwrap();
+            let (values, _) = bytes.as_chunks::<8>();
+            let values = values.iter().map(|value| f64::from_le_bytes(*value)).collect();
+            let draws = Array3::from_shape_vec(shape, values).unwrap();
+            vec![number(seconds) / number(gradients) * 1e9, efficiency(draws.view(), number("gradients"))]
+        }
+    };
+
+    let mut others = Vec::new();
+    if bench.rivals {
+        others.push(by_nuts_rs(energy, size, dim));
+    }
+    others.extend(rivals.nutpie.as_mut().map(|program| {
+        let note = "energies compiled by numba; its time holds warm-up and making the ArviZ object";
+        program.rival(settings.clone(), note, figures("all_seconds", "all_gradients"))
+    }));
+    others.extend(rivals.blackjax.as_mut().map(|program| {
+        let note = "gradients by autograd; XLA may use all threads";
+        program.rival(settings.clone(), note, figures("seconds", "gradients"))
+    }));
+    let one_thread = ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+    bench.compare(
+        &[
+            Figure::lower(format!("NUTS, {name}: time"), "ns/leapfrog", "one thread, f64"),
+            Figure::higher(format!("NUTS, {name}: efficiency"), "ESS/1000 gradients", ""),
+        ],
+        |seed| one_thread.install(|| ours(energy, size, dim, seed)),
+        others,
+    );
+}
+
+fn ours(energy: &dyn Target, size: &Size, dim: usize, seed: u64) -> Vec<f64> {
+    let config = SampleConfig {
+        n_draws: size.draws,
+        burn_in: size.warm_up,
+        target_accept: Some(TARGET_ACCEPT),
+        seed,
+        diagnostics: false,
+        ..SampleConfig::adaptive()
+    };
+    let kernel = Nuts::new(0.1);
+    let mut sampler = Sampler::new(&kernel, energy, starts(size.chains, dim, seed), &config).unwrap();
+    sampler.run_to(size.warm_up as u64);
+    let seconds = seconds(|| sampler.run());
+    let draws = sampler.finish().unwrap().draws;
+    let gradients = draws.statistic("n_steps").unwrap().sum();
+    vec![seconds / gradients * 1e9, efficiency(draws.array(), gradients)]
+}
+
+#[cfg(feature = "nuts-rs")]
+fn by_nuts_rs<'a>(energy: &'a dyn Target, size: &'a Size, dim: usize) -> Rival<'a> {
+    let one_thread = ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+    Rival::in_process("nuts-rs", "0.19.1", move |seed| {
+        let settings = ebm_samplers::NutsRs {
+            burn_in: size.warm_up,
+            target_accept: TARGET_ACCEPT,
+            ..ebm_samplers::NutsRs::new(size.draws).seed(seed)
+        };
+        let starts = starts(size.chains, dim, seed);
+        let run = one_thread.install(|| settings.sample(energy, starts)).unwrap();
+        let gradients = run.draws.statistic("n_steps").unwrap().sum();
+        let seconds: f64 = run.seconds.iter().sum();
+        vec![seconds / gradients * 1e9, efficiency(run.draws.array(), gradients)]
+    })
+    .note("the same energy; its positions are copied once each way")
+}
+
+#[cfg(not(feature = "nuts-rs"))]
+fn by_nuts_rs<'a>(_energy: &'a dyn Target, _size: &'a Size, _dim: usize) -> Rival<'a> {
+    Rival::missing("nuts-rs", "0.19.1", "the bench was built without the feature nuts-rs")
+}
+
+fn starts(chains: usize, dim: usize, seed: u64) -> Vec<Vec<f64>> {
+    let mut rng = Stream::new(seed, Purpose::Start, 0);
+    (0..chains).map(|_| (0..dim).map(|_| 4.0 * rng.uniform() - 2.0).collect()).collect()
+}
+
+/// The least bulk ESS over the coordinates, per 1,000 gradients.
+fn efficiency(draws: ArrayView3<f64>, gradients: f64) -> f64 {
+    let of = |k| ess_bulk(draws.slice(s![.., .., k])).unwrap();
+    (0..draws.len_of(Axis(2))).map(of).fold(f64::INFINITY, f64::min) / gradients * 1e3
+}
