@@ -11,6 +11,7 @@
 //! * [`exact`]: exact answers for spin lattices and other discrete laws, by transfer matrix or enumeration.
 //! * [`random`]: counter-based streams; [`simd`]: vector instructions chosen at run time.
 //! * [`Schedule`]: numbers that depend on the step; [`Error`].
+//! * [`Cholesky`], [`log_sum_exp`]: small numerics that several crates need.
 
 pub mod analytic;
 mod cholesky;
@@ -24,10 +25,11 @@ pub mod random;
 mod real;
 mod schedule;
 pub mod simd;
+mod sums;
 #[cfg(feature = "torch")]
 pub mod torch;
 
-pub use cholesky::cholesky;
+pub use cholesky::{Cholesky, cholesky};
 pub use discrete::{Colouring, DiscreteEnergy, Pairwise, PottsLattice, Rbm, RelaxedEnergy, check_state};
 pub use energy::*;
 pub use error::{Error, ErrorKind, Result};
@@ -35,3 +37,4 @@ pub use files::{write_atomically, write_atomically_with};
 pub use point::*;
 pub use real::Real;
 pub use schedule::{Ramp, Schedule, Shape};
+pub use sums::log_sum_exp;

@@ -7,7 +7,7 @@
 //! physics/9803008); the bracket: Grosse, Ghahramani and Adams 2015 (arXiv 1511.02543).
 
 use ebm_core::random::{Purpose, Stream};
-use ebm_core::{Energy, Error, HostPoint, Real, Result};
+use ebm_core::{Energy, Error, HostPoint, Real, Result, log_sum_exp};
 use rayon::prelude::*;
 
 use crate::bridge::{Bridge, check_betas};
@@ -255,16 +255,16 @@ fn mean_and_error(values: impl Iterator<Item = f64> + Clone) -> (f64, f64) {
 
 fn summary<X>(log_weights: Vec<f64>, points: Vec<X>, sign: f64) -> AisRun<X> {
     let (bound, bound_std_error) = mean_and_error(log_weights.iter().copied());
-    let largest = log_weights.iter().map(|w| sign * w).fold(f64::NEG_INFINITY, f64::max);
-    let weights = log_weights.iter().map(|w| (sign * w - largest).exp());
-    let (mean, error) = mean_and_error(weights.clone());
-    let (sum, squares) = (weights.clone().sum::<f64>(), weights.map(|w| w * w).sum::<f64>());
+    let log_sum = log_sum_exp(log_weights.iter().map(|w| sign * w));
+    // Each weight as a share of their sum; its mean is 1 / n.
+    let shares = log_weights.iter().map(|w| (sign * w - log_sum).exp());
+    let (mean, error) = mean_and_error(shares.clone());
     AisRun {
-        log_z: sign * (largest + mean.ln()),
+        log_z: sign * (log_sum - (log_weights.len() as f64).ln()),
         std_error: error / mean,
         bound,
         bound_std_error,
-        effective_size: sum * sum / squares,
+        effective_size: 1.0 / shares.map(|share| share * share).sum::<f64>(),
         log_weights,
         points,
     }

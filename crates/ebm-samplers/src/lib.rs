@@ -1,7 +1,9 @@
 //! Markov-chain kernels, written once for host chains, blocks of host chains and tensors.
 //!
 //! * [`sample`]: the entry for users; [`SampleConfig`] says how much, [`Run`] is what comes out.
-//! * Kernels, one file each: [`Ula`] (SGLD), [`Mala`], [`Baoab`] (underdamped Langevin), [`Sghmc`], [`Hmc`], [`Nuts`] (host chains).
+//! * Kernels, one file each: [`Ula`] (SGLD), [`Mala`], [`Baoab`] (underdamped Langevin), [`Sghmc`], [`Hmc`], [`Mclmc`] and
+//!   [`MclmcAdjusted`] (microcanonical); on host chains alone [`Nuts`], and [`Rmhmc`] with a metric of the position.
+//! * [`AnnealedLangevin`]: Langevin through a sequence of energies, from the noisiest to the cleanest.
 //! * [`sample_discrete`]: chains of discrete variables. Its kernels: [`Gibbs`], [`BlockGibbs`], [`RbmGibbs`], [`Checkerboard`],
 //!   [`GibbsWithGradients`], [`Dula`], [`Dmala`], [`SwendsenWang`], [`Wolff`]; [`DiscreteKernel`] for your own.
 //! * [`Kernel`], [`State`], [`Observer`]: what a kernel is, for those who write one or need their own loop
@@ -9,11 +11,14 @@
 //! * [`DrawFolder`]: draws on disk while the sampler runs; packed for NumPy and ArviZ (feature `npz`), as Arrow
 //!   (feature `arrow`), plotted (feature `plots`).
 //! * [`Ais`]: log Z by annealed importance sampling, from below and above, along a [`Bridge`] between two energies.
+//! * [`Smc`]: weighted particles from one energy to another, log Z on the way.
 //! * [`Tempering`]: non-reversible parallel tempering, for modes far apart.
 //! * `NutsRs` (feature `nuts-rs`): the crate nuts-rs on our energies, to check a result by another implementation.
+//! * [`RungEnergies`]: log Z from the rungs of a path; [`Wham`]: samples of several ensembles as one of any other.
 //! * `ReplayBuffer` (feature `torch`): persistent chains for training.
 
 mod ais;
+mod annealed_langevin;
 mod archive;
 mod baoab;
 mod bridge;
@@ -23,9 +28,12 @@ mod drive;
 mod dual_averaging;
 mod hamiltonian;
 mod hmc;
+mod isokinetic;
 mod kernel;
 mod ladder;
 mod mala;
+mod mclmc;
+mod mclmc_adjusted;
 mod metric;
 mod metropolis;
 mod nuts;
@@ -33,16 +41,21 @@ mod nuts;
 mod nuts_rs;
 #[cfg(feature = "torch")]
 mod replay_buffer;
+mod rmhmc;
 mod sample;
 mod sghmc;
+mod smc;
 mod start_points;
 mod tempering;
+mod thermodynamic;
 mod ula;
 mod warm_up;
+mod wham;
 
 #[cfg(feature = "nuts-rs")]
 pub use self::nuts_rs::{NutsRs, NutsRsRun};
 pub use ais::{Ais, AisRun, Bracket};
+pub use annealed_langevin::AnnealedLangevin;
 pub use baoab::{Baoab, BaoabWork};
 pub use bridge::{Bridge, Flat};
 pub use discrete::{
@@ -63,19 +76,26 @@ pub use drive::sample_host;
 pub use dual_averaging::DualAveraging;
 pub use hamiltonian::HamiltonianWork;
 pub use hmc::Hmc;
+pub use isokinetic::{IsokineticWork, Splitting};
 pub use kernel::{Clip, Info, Kernel, Observer, State, StepInfo};
 pub use ladder::Verdict;
 pub use mala::Mala;
+pub use mclmc::{Mclmc, MclmcInfo, MclmcWork};
+pub use mclmc_adjusted::MclmcAdjusted;
 pub use metric::Metric;
 pub use metropolis::metropolis;
 pub use nuts::{Nuts, NutsInfo, NutsWork};
 #[cfg(feature = "torch")]
 pub use replay_buffer::{Replay, ReplayBuffer, ReplayConfig, ReplayState};
+pub use rmhmc::{Rmhmc, RmhmcWork};
 pub use sample::{
     Divergence, DrawSink, Draws, Failure, MetricChoice, NoSink, Progress, Run, SampleConfig, Sampler, Starts,
     Summary, Warning, sample, sample_into,
 };
 pub use sghmc::{Sghmc, SghmcWork};
+pub use smc::{Smc, SmcRun};
 pub use start_points::StartPoints;
 pub use tempering::{RungSteps, TemperedRun, Tempering};
+pub use thermodynamic::{LogRatio, RungEnergies};
 pub use ula::{Sgld, Ula};
+pub use wham::{ReweightedBin, Wham};

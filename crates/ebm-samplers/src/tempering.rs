@@ -50,6 +50,8 @@ pub struct Tempering {
     pub warm_up_rounds: u32,
     /// Sweeps after the warm-up, each a draw of the target; at least 2.
     pub n_draws: usize,
+    /// Keep `E_1 - E_0` of every rung at every draw, for `ln Z`: one number per rung and draw.
+    pub keep_slopes: bool,
     /// The run is a function of this seed, whatever the number of threads.
     pub seed: u64,
 }
@@ -59,6 +61,9 @@ pub struct Tempering {
 pub struct TemperedRun {
     /// Draws of the last rung, `[ladder, draw, dim]`.
     pub draws: Array3<f64>,
+    /// `E_1 - E_0` of each rung before the swaps of a draw, `[ladder, draw, rung]`, where kept; see
+    /// [`TemperedRun::rung_energies`].
+    pub slopes: Option<Array3<f64>>,
     /// The ladder that was used.
     pub betas: Vec<f64>,
     /// Mean swap probability of each pair of neighbours, `[ladder][pair]`.
@@ -153,7 +158,15 @@ impl Tempering {
     pub fn geometric(hottest: f64, n: usize) -> Self {
         let last = n.saturating_sub(1).max(1) as f64;
         let betas = (0..n).map(|i| hottest.powf(1.0 - i as f64 / last)).collect();
-        Self { betas, steps: RungSteps::InverseRoot, explore: 1, warm_up_rounds: 6, n_draws: 1000, seed: 0 }
+        Self {
+            betas,
+            steps: RungSteps::InverseRoot,
+            explore: 1,
+            warm_up_rounds: 6,
+            n_draws: 1000,
+            keep_slopes: false,
+            seed: 0,
+        }
     }
 
     /// One ladder per start point on the path from `reference` to `target`; with `Flat` as the reference the rungs
@@ -200,11 +213,14 @@ impl Tempering {
         let mut ladders: Vec<Ladder<T, K::Work>> =
             starts.into_iter().enumerate().map(one).collect::<Result<_>>()?;
         let mut draws = Array3::zeros((n_ladders, self.n_draws, dim));
+        // Without rungs to keep each ladder's part is empty.
+        let n_kept = if self.keep_slopes { n } else { 0 };
+        let mut slopes: Vec<Vec<f64>> = vec![vec![0.0; self.n_draws * n_kept]; n_ladders];
         for round in 0..=self.warm_up_rounds {
             let keep = round == self.warm_up_rounds;
             let sweeps = if keep { self.n_draws } else { 8 << round };
             let out = draws.as_slice_mut().unwrap_or_default().par_chunks_mut(self.n_draws * dim);
-            ladders.par_iter_mut().zip(out).try_for_each(|(ladder, out)| {
+            ladders.par_iter_mut().zip(out).zip(&mut slopes).try_for_each(|((ladder, out), slopes)| {
                 ladder.reset();
                 for (i, rung) in rungs.iter().enumerate() {
                     ladder.states[i].step_size = self.step_of(i, rung.beta, own);
@@ -215,6 +231,7 @@ impl Tempering {
                     if keep {
                         let x = &ladder.states[n - 1].x;
                         out[row * dim..][..dim].iter_mut().zip(x).for_each(|(o, x)| *o = x.to_f64());
+                        slopes[row * n_kept..][..n_kept].copy_from_slice(&ladder.slopes[..n_kept]);
                     }
                 }
                 Ok::<(), Error>(())
@@ -228,8 +245,11 @@ impl Tempering {
         let round_trips: Vec<_> = ladders.iter().map(|l| l.round_trips).collect();
         let verdicts = acceptance.iter().zip(&round_trips).map(|(a, r)| verdict(a, *r)).collect();
         let betas = rungs.iter().map(|rung| rung.beta).collect();
+        let shape = (n_ladders, self.n_draws, n);
+        let slopes = self.keep_slopes.then(|| Array3::from_shape_vec(shape, slopes.concat()));
         Ok(TemperedRun {
             draws,
+            slopes: slopes.transpose().map_err(Error::user)?,
             betas,
             barrier: barrier(&pooled(&ladders)),
             acceptance,

@@ -8,8 +8,8 @@ use std::fmt::Debug;
 use ebm_core::analytic::{Funnel, Gaussian};
 use ebm_core::{Block, Host};
 use ebm_samplers::{
-    Baoab, DrawSink, Hmc, Kernel, Mala, MetricChoice, Nuts, Progress, Run, SampleConfig, Sampler, Sghmc,
-    Starts, Ula, Warning, sample, sample_into,
+    Baoab, DrawSink, Hmc, Kernel, Mala, Mclmc, MclmcAdjusted, MetricChoice, Nuts, Progress, Run,
+    SampleConfig, Sampler, Sghmc, Starts, Ula, Warning, sample, sample_into,
 };
 
 fn config(metric: MetricChoice, target_accept: Option<f64>) -> SampleConfig {
@@ -65,12 +65,16 @@ fn every_kernel_resumes_to_the_same_draws() {
     same_after_any_cut(&Baoab::new(0.2, 1.0), vectors, &plain);
     same_after_any_cut(&Baoab::new(0.2, 1.0), blocks, &plain);
     same_after_any_cut(&Sghmc::new(0.02, 0.1), blocks, &plain);
+    same_after_any_cut(&Mclmc::new(0.3, 1.5), vectors, &plain);
+    same_after_any_cut(&Mclmc::new(0.3, 1.5), blocks, &plain);
     for metric in [MetricChoice::Unit, MetricChoice::Diagonal, MetricChoice::Dense] {
         let adapted = config(metric, Some(0.8));
         same_after_any_cut(&Mala::new(0.5), vectors, &adapted);
         same_after_any_cut(&Hmc::new(0.3, 4), vectors, &adapted);
         same_after_any_cut(&Hmc::new(0.3, 4), blocks, &adapted);
         same_after_any_cut(&Nuts::new(0.3), vectors, &adapted);
+        same_after_any_cut(&MclmcAdjusted::new(0.5, 3), vectors, &adapted);
+        same_after_any_cut(&MclmcAdjusted::new(0.5, 3), blocks, &adapted);
     }
     same_after_any_cut(
         &Hmc::new(0.3, 4),

@@ -10,7 +10,8 @@ use ebm_core::random::Purpose;
 use ebm_core::torch::TensorRng;
 use ebm_metrics::chains::mcse_mean;
 use ebm_samplers::{
-    Baoab, Hmc, Info, Mala, Observer, SampleConfig, State, Ula, sample, sample_batch, sample_into,
+    Baoab, Hmc, Info, Mala, Mclmc, MclmcAdjusted, Observer, SampleConfig, State, Ula, sample, sample_batch,
+    sample_into,
 };
 use ndarray::{Array2, ArrayView3, s};
 use tch::{Device, Kind, Tensor, nn};
@@ -37,7 +38,8 @@ fn kernels_are_exact_or_biased_as_known() {
     let adapted = SampleConfig { target_accept: Some(0.8), ..config.clone() };
     let hmc = sample(&Hmc::new(0.2, 5), &law, start(256, 2), &adapted).unwrap();
     let mala = sample(&Mala::new(0.6), &law, start(512, 2), &config).unwrap();
-    for run in [&hmc, &mala] {
+    let mclmc = sample(&MclmcAdjusted::new(0.8, 3), &law, start(256, 2), &adapted).unwrap();
+    for run in [&hmc, &mala, &mclmc] {
         assert_variance(run.draws.array(), 0, mean[0], covariance[0]);
         assert_variance(run.draws.array(), 1, mean[1], covariance[3]);
         assert_eq!(run.summary.n_diverged.iter().sum::<u64>(), 0);
@@ -49,6 +51,10 @@ fn kernels_are_exact_or_biased_as_known() {
     let standard = Gaussian::standard(1).unwrap();
     let ula = sample(&Ula::new(0.5), &standard, start(512, 1), &config).unwrap();
     assert_variance(ula.draws.array(), 0, 0.0, 2.0 / 1.5);
+    // Small steps: a bias of about h^2 / 100 is far below the standard error.
+    let unadjusted = sample(&Mclmc::new(0.25, 1.6), &law, start(512, 2), &config).unwrap();
+    assert_variance(unadjusted.draws.array(), 0, mean[0], covariance[0]);
+    assert_variance(unadjusted.draws.array(), 1, mean[1], covariance[3]);
     let baoab = sample(&Baoab::new(1.0, 1.0), &standard, start(512, 1), &config).unwrap();
     assert_variance(baoab.draws.array(), 0, 0.0, 1.0);
 }

@@ -4,9 +4,8 @@
 
 use super::quadratic::Quadratic;
 use super::{Exact, LN_2_PI, check_count, check_finite, check_positive, diagonal_matrix};
-use crate::cholesky::{cholesky, inverse};
 use crate::random::Stream;
-use crate::{Error, HostEnergy, Real, Result};
+use crate::{Cholesky, Error, HostEnergy, Real, Result};
 
 /// `E(x) = (x - mean)^T covariance^-1 (x - mean) / 2`.
 ///
@@ -39,7 +38,7 @@ pub struct Gaussian {
 #[derive(Clone, Debug)]
 enum Spread {
     Diagonal { variances: Vec<f64> },
-    Full { covariance: Vec<f64>, factor: Vec<f64> },
+    Full { covariance: Vec<f64>, factor: Cholesky },
 }
 
 impl Gaussian {
@@ -49,14 +48,8 @@ impl Gaussian {
     /// When the lengths do not fit, a number is not finite, or the covariance is not symmetric (to 9 digits) or not
     /// positive definite; the text names the entry.
     pub fn new(mean: Vec<f64>, covariance: Vec<f64>) -> Result<Self> {
-        let dim = mean.len();
-        if covariance.len() != dim * dim {
-            let expected = format!("{dim} x {dim} = {} numbers", dim * dim);
-            return Err(Error::shape("covariance", format_args!("{expected}"), covariance.len()));
-        }
-        let factor = cholesky("covariance", dim, &covariance)?;
-        let precision = inverse(dim, &factor);
-        let log_det = (0..dim).map(|i| 2.0 * factor[i * dim + i].ln()).sum();
+        let factor = Cholesky::new("covariance", mean.len(), &covariance)?;
+        let (precision, log_det) = (factor.inverse(), factor.log_det());
         Self::build(mean, Spread::Full { covariance, factor }, log_det, precision)
     }
 
@@ -145,14 +138,15 @@ impl Exact for Gaussian {
         }
     }
     fn sample(&self, stream: &mut Stream) -> Vec<f64> {
-        let dim = self.mean.len();
-        let mut z = vec![0.0; dim];
+        let mut z = vec![0.0; self.mean.len()];
         stream.fill_normal(&mut z);
-        let moved = |i: usize| match &self.spread {
-            Spread::Diagonal { variances } => variances[i].sqrt() * z[i],
-            Spread::Full { factor, .. } => (0..=i).map(|j| factor[i * dim + j] * z[j]).sum(),
-        };
-        (0..dim).map(|i| self.mean[i] + moved(i)).collect()
+        let mut x = z.clone();
+        match &self.spread {
+            Spread::Diagonal { variances } => x.iter_mut().zip(variances).for_each(|(x, v)| *x *= v.sqrt()),
+            Spread::Full { factor, .. } => factor.times(&z, &mut x),
+        }
+        x.iter_mut().zip(&self.mean).for_each(|(x, m)| *x += m);
+        x
     }
 }
 

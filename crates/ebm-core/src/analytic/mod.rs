@@ -1,7 +1,9 @@
-//! Energies whose normaliser, moments and exact draws are known: for tests, benches and first steps.
+//! Energies whose normaliser, moments and exact draws are known, and two well-known posteriors: for tests, benches and
+//! first steps.
 //!
 //! Each is an energy of host chains and blocks in f32 and f64 and, with the feature `torch`, of tensors
-//! `[chains, dim]` of any float kind on any device. What is known of it is the trait [`Exact`].
+//! `[chains, dim]` of any float kind on any device. What is known of it is the trait [`Exact`] (not for the
+//! posteriors).
 //!
 //! | energy | what it tries |
 //! |---|---|
@@ -10,22 +12,28 @@
 //! | [`DoubleWell`] | `2^dim` equal modes behind barriers of known height |
 //! | [`Rosenbrock`] | thin curved ridges |
 //! | [`Funnel`] | a scale that changes by orders of magnitude |
+//! | [`LogisticRegression`] | a posterior with a Fisher metric |
+//! | [`EightSchools`] | a hierarchy, as a funnel or without it |
 
 #[cfg(feature = "torch")]
 mod constants;
 mod double_well;
+mod eight_schools;
 mod funnel;
 mod gaussian;
 mod gaussian_mixture;
+mod logistic_regression;
 mod quadratic;
 mod rosenbrock;
 #[cfg(test)]
 mod testing;
 
 pub use double_well::DoubleWell;
+pub use eight_schools::EightSchools;
 pub use funnel::Funnel;
 pub use gaussian::Gaussian;
 pub use gaussian_mixture::GaussianMixture;
+pub use logistic_regression::LogisticRegression;
 pub use rosenbrock::Rosenbrock;
 
 use crate::random::Stream;

@@ -5,8 +5,9 @@
 //! match a question, taken relative to the largest term and with the rounding error carried along.
 
 use super::lattice::IsingLattice;
-use super::{Sum, check_free, draw, entropy_of, total};
+use super::{check_free, draw, entropy_of};
 use crate::random::Stream;
+use crate::sums::{Sum, total};
 use crate::{Error, Result};
 
 /// The most states that are kept: 2^24, or 128 MiB.

@@ -27,6 +27,7 @@ pub use onsager::{onsager_energy, onsager_magnetisation};
 pub use transfer::TransferMatrix;
 
 use crate::random::Stream;
+use crate::sums::total;
 use crate::{Error, Result};
 
 /// `nats / (n_variables ln 2)`: bits per dimension, the unit in which likelihoods of models are often quoted.
@@ -36,42 +37,6 @@ use crate::{Error, Result};
 /// ```
 pub fn bits_per_dimension(nats: f64, n_variables: usize) -> f64 {
     nats / (n_variables as f64 * std::f64::consts::LN_2)
-}
-
-/// `ln sum exp(terms)`; `-inf` when there is no term, or none above `-inf`.
-fn log_sum_exp(terms: impl Iterator<Item = f64> + Clone) -> f64 {
-    let largest = terms.clone().fold(f64::NEG_INFINITY, f64::max);
-    if largest == f64::NEG_INFINITY {
-        return largest;
-    }
-    largest + total(terms.map(|term| (term - largest).exp())).ln()
-}
-
-/// A sum that carries the rounding error along (Neumaier 1974): sums here have up to 2^24 terms.
-fn total(terms: impl Iterator<Item = f64>) -> f64 {
-    let mut sum = Sum::default();
-    terms.for_each(|term| sum.add(term));
-    sum.value()
-}
-
-/// The running form of [`total`].
-#[derive(Clone, Copy, Default)]
-struct Sum {
-    sum: f64,
-    error: f64,
-}
-
-impl Sum {
-    fn add(&mut self, term: f64) {
-        let sum = self.sum + term;
-        self.error +=
-            if self.sum.abs() >= term.abs() { (self.sum - sum) + term } else { (term - sum) + self.sum };
-        self.sum = sum;
-    }
-
-    fn value(self) -> f64 {
-        self.sum + self.error
-    }
 }
 
 /// The index drawn with probability proportional to its weight (inverse CDF, one uniform). An index of weight 0 is
@@ -120,18 +85,6 @@ fn spins_entropy(means: &[f64]) -> f64 {
 mod tests {
     use super::*;
     use crate::random::Purpose;
-
-    #[test]
-    fn sums_of_exponentials_hold_at_any_scale() {
-        assert_eq!(log_sum_exp([].into_iter()), f64::NEG_INFINITY);
-        assert_eq!(log_sum_exp([f64::NEG_INFINITY; 3].into_iter()), f64::NEG_INFINITY);
-        for shift in [-1e5, 0.0, 1e5] {
-            let sum = log_sum_exp([shift, shift + 2f64.ln(), f64::NEG_INFINITY].into_iter());
-            assert!((sum - shift - 3f64.ln()).abs() < 1e-10, "{sum}");
-        }
-        // 2^53 + 1 - 2^53: a plain sum loses the 1.
-        assert_eq!(total([9_007_199_254_740_992.0, 1.0, -9_007_199_254_740_992.0].into_iter()), 1.0);
-    }
 
     #[test]
     fn draws_follow_the_weights_and_never_take_a_zero() {

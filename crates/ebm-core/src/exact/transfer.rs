@@ -17,9 +17,9 @@ use std::sync::OnceLock;
 use super::lattice::{IsingLattice, check_spin};
 use super::moments::{IsingMoments, moments};
 use super::rows::{Allowed, Rows};
-use super::{check_free, draw, log_sum_exp, spins_entropy};
+use super::{check_free, draw, spins_entropy};
 use crate::random::Stream;
-use crate::{Error, Result};
+use crate::{Error, Result, log_sum_exp};
 
 /// The law `p(x) = f(x) / Z` of an [`IsingLattice`].
 ///

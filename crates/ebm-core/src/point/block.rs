@@ -104,6 +104,16 @@ impl BlockScalar {
             Each(v) => Each(std::array::from_fn(|i| f(v[i]))),
         }
     }
+
+    #[inline(always)]
+    fn zip(&self, other: &Self, f: impl Fn(f64, f64) -> f64) -> Self {
+        match (self, other) {
+            (Same(a), Same(b)) => Same(f(*a, *b)),
+            (Same(a), Each(b)) => Each(std::array::from_fn(|i| f(*a, b[i]))),
+            (Each(a), Same(b)) => Each(std::array::from_fn(|i| f(a[i], *b))),
+            (Each(a), Each(b)) => Each(std::array::from_fn(|i| f(a[i], b[i]))),
+        }
+    }
 }
 
 /// One bit per chain of a block.
@@ -158,6 +168,14 @@ impl Scalar for BlockScalar {
             }
         }
         Ok(Each(sum))
+    }
+    #[inline(always)]
+    fn times(&self, other: &Self) -> Result<Self> {
+        Ok(self.zip(other, |a, b| a * b))
+    }
+    #[inline(always)]
+    fn over(&self, other: &Self) -> Result<Self> {
+        Ok(self.zip(other, |a, b| a / b))
     }
     #[inline(always)]
     fn exp_each(&self) -> Result<Self> {
@@ -391,6 +409,15 @@ mod tests {
         );
         let sum = BlockScalar::linear([(2.0, &Same(3.0)), (-1.0, &each)]).unwrap();
         assert_eq!((sum.of_chain(0), sum.of_chain(5)), (6.0, 1.0));
+        let (three, four) = (Same(3.0), Same(4.0));
+        assert!(matches!(three.times(&four), Ok(Same(12.0))) && matches!(three.over(&four), Ok(Same(0.75))));
+        for (pair, found) in [
+            ((18.0, 0.5), (three.times(&sum).unwrap(), three.over(&sum).unwrap())),
+            ((18.0, 2.0), (sum.times(&three).unwrap(), sum.over(&three).unwrap())),
+            ((36.0, 1.0), (sum.times(&sum).unwrap(), sum.over(&sum).unwrap())),
+        ] {
+            assert_eq!((found.0.of_chain(0), found.1.of_chain(0)), pair);
+        }
     }
 
     #[test]

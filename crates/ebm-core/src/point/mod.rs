@@ -26,6 +26,10 @@ pub trait Scalar: Clone + Send + Sized + 'static {
     fn same(value: f64) -> Self;
     /// `sum of c * s` over the terms; stays "the same for every chain" while all terms are.
     fn linear<const N: usize>(terms: [(f64, &Self); N]) -> Result<Self>;
+    /// `self * other`.
+    fn times(&self, other: &Self) -> Result<Self>;
+    /// `self / other`.
+    fn over(&self, other: &Self) -> Result<Self>;
     /// `e^s`.
     fn exp_each(&self) -> Result<Self>;
     /// Natural logarithm.

@@ -124,6 +124,22 @@ impl Scalar for TensorScalar {
         })
     }
 
+    fn times(&self, other: &Self) -> Result<Self> {
+        Ok(match (self, other) {
+            (Same(a), Same(b)) => Same(a * b),
+            (Same(a), Each(b)) => Each(b.f_mul_scalar(*a)?),
+            (Each(a), Same(b)) => Each(a.f_mul_scalar(*b)?),
+            (Each(a), Each(b)) => Each(a.f_mul(b)?),
+        })
+    }
+    fn over(&self, other: &Self) -> Result<Self> {
+        Ok(match (self, other) {
+            (Same(a), Same(b)) => Same(a / b),
+            (Same(a), Each(b)) => Each(b.f_reciprocal()?.f_mul_scalar(*a)?),
+            (Each(a), Same(b)) => Each(a.f_div_scalar(*b)?),
+            (Each(a), Each(b)) => Each(a.f_div(b)?),
+        })
+    }
     fn exp_each(&self) -> Result<Self> {
         self.map(f64::exp, Tensor::f_exp)
     }
@@ -343,6 +359,21 @@ mod tests {
             BlockScalar::linear([(2.0, &c), (1.0, &BlockScalar::Same(0.5))]).unwrap(),
             TensorScalar::linear([(2.0, &tc), (1.0, &Same(0.5))]).unwrap(),
         );
+        let half = (BlockScalar::Same(0.5), Same(0.5));
+        for (host, tensor) in [
+            (c.times(&c2), tc.times(&tc2)),
+            (c.over(&c2), tc.over(&tc2)),
+            (half.0.times(&c), half.1.times(&tc)),
+            (half.0.over(&c), half.1.over(&tc)),
+            (c.times(&half.0), tc.times(&half.1)),
+            (c.over(&half.0), tc.over(&half.1)),
+            (half.0.over(&half.0), half.1.over(&half.1)),
+        ] {
+            let (host, tensor) = (host.unwrap(), tensor.unwrap().to_host(n).unwrap());
+            for (i, t) in tensor.iter().enumerate() {
+                assert!((host.of_chain(i) - t).abs() < 1e-13 * t.abs().max(1.0));
+            }
+        }
         let (mut y, mut ty) = (a.clone(), ta.shallow_clone());
         y.add_scaled(&c2, &b).unwrap();
         ty.add_scaled(&tc2, &tb).unwrap();

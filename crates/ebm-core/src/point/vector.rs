@@ -24,6 +24,14 @@ impl Scalar for f64 {
     fn linear<const N: usize>(terms: [(f64, &Self); N]) -> Result<Self> {
         Ok(terms.iter().map(|(c, s)| c * **s).sum())
     }
+    #[inline(always)]
+    fn times(&self, other: &Self) -> Result<Self> {
+        Ok(self * other)
+    }
+    #[inline(always)]
+    fn over(&self, other: &Self) -> Result<Self> {
+        Ok(self / other)
+    }
     fn exp_each(&self) -> Result<Self> {
         Ok(f64::exp(*self))
     }
