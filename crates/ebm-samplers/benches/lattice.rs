@@ -4,6 +4,8 @@
 //! gradient-guided kernels beside Gibbs by the protocol of DISCS (Goshvadi et al. 2023, NeurIPS): chains from random
 //! starts, the effective sample size of the energy, per call of the model and per second, at equal calls. A call is an
 //! energy with or without its gradient, or one conditional of a bit.
+//!
+//! Words after `--` choose the cases whose names hold one of them: `-- "heat bath" Wolff`.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::print_stderr)]
 
@@ -26,10 +28,15 @@ const CRITICAL: f64 = 0.4407;
 
 struct Bench {
     smoke: bool,
+    words: Vec<String>,
     cases: Vec<Value>,
 }
 
 impl Bench {
+    fn wants(&self, case: &str) -> bool {
+        self.words.is_empty() || self.words.iter().any(|word| case.contains(word.as_str()))
+    }
+
     fn push(&mut self, case: &str, unit: &str, mut values: Vec<f64>, note: &str) {
         values.sort_by(f64::total_cmp);
         let median = values[values.len() / 2];
@@ -44,6 +51,9 @@ impl Bench {
 
     /// `work` units per second of `run`, 7 times after one that warms up.
     fn rate(&mut self, case: &str, unit: &str, work: f64, note: &str, mut run: impl FnMut()) {
+        if !self.wants(case) {
+            return;
+        }
         let mut rates = vec![];
         for round in 0..if self.smoke { 1 } else { 8 } {
             let start = Instant::now();
@@ -142,6 +152,9 @@ where
     K: DiscreteKernel<E> + Sync,
 {
     const CHAINS: usize = 16;
+    if !bench.wants(name) {
+        return;
+    }
     let (n_draws, calls) = if bench.smoke { (8, 8) } else { (1_000, 50_000usize) };
     let thin = (calls / n_draws / calls_per_step).max(1);
     let n_draws = calls / calls_per_step / thin;
@@ -186,9 +199,11 @@ fn at_equal_calls(bench: &mut Bench) {
         let n = energy.n_variables();
         efficiency(bench, energy, &format!("{name}, Gibbs"), &Gibbs(Scan::Systematic), n, "");
         efficiency(bench, energy, &format!("{name}, Gibbs with gradients"), &GibbsWithGradients, 1, "");
-        let h = tuned(energy, bench.smoke);
-        let note = format!("step size {h:.3}, ");
-        efficiency(bench, energy, &format!("{name}, DMALA"), &Dmala::new(h), 1, &note);
+        let dmala = format!("{name}, DMALA");
+        if bench.wants(&dmala) {
+            let h = tuned(energy, bench.smoke);
+            efficiency(bench, energy, &dmala, &Dmala::new(h), 1, &format!("step size {h:.3}, "));
+        }
     }
     for coupling in [0.2, 0.4] {
         let (name, lattice) = (format!("Ising 30 x 30, J = {coupling}"), torus(30, coupling));
@@ -216,7 +231,9 @@ fn main() {
     }
     let threads = variable("EBM_BENCH_THREADS").and_then(|v| v.parse().ok()).unwrap_or(2);
     rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().unwrap();
-    let mut bench = Bench { smoke: variable("EBM_BENCH_SMOKE").is_some(), cases: vec![] };
+    // cargo itself adds `--bench`.
+    let words = std::env::args().skip(1).filter(|word| !word.starts_with("--")).collect();
+    let mut bench = Bench { smoke: variable("EBM_BENCH_SMOKE").is_some(), words, cases: vec![] };
     heat_baths(&mut bench);
     at_equal_calls(&mut bench);
     if let Some(path) = variable("EBM_BENCH_OUT") {

@@ -7,11 +7,61 @@
 //! for the bits that are left. So each probability is held to the 53 bits that it was computed with, for about
 //! `ROUNDS + 64 / 2^ROUNDS` random words per 64 spins.
 
+use std::ops::{BitAnd, BitOr, BitXor, Not};
+
 /// Bits that are compared for all spins.
 pub(super) const ROUNDS: usize = 8;
 
 /// Words that are worked on side by side.
 pub(super) const GROUP: usize = 8;
+
+/// A group of words: one register of 512 bits, two of 256 or four of 128.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Words(pub(super) [u64; GROUP]);
+
+impl Words {
+    #[inline(always)]
+    pub(super) fn splat(word: u64) -> Self {
+        Self([word; GROUP])
+    }
+
+    /// The first words of a slice, which must hold a group.
+    #[inline(always)]
+    pub(super) fn of(words: &[u64]) -> Self {
+        Self(std::array::from_fn(|lane| words[lane]))
+    }
+}
+
+macro_rules! bitwise {
+    ($($operator:ident $method:ident),*) => {$(
+        impl $operator for Words {
+            type Output = Self;
+            #[inline(always)]
+            fn $method(self, other: Self) -> Self {
+                Self(std::array::from_fn(|lane| self.0[lane].$method(other.0[lane])))
+            }
+        }
+    )*};
+}
+
+bitwise!(BitAnd bitand, BitOr bitor, BitXor bitxor);
+
+impl Not for Words {
+    type Output = Self;
+    #[inline(always)]
+    fn not(self) -> Self {
+        Self(self.0.map(|word| !word))
+    }
+}
+
+/// A word or a group of them.
+pub(super) trait Bits:
+    Copy + BitAnd<Output = Self> + BitOr<Output = Self> + BitXor<Output = Self> + Not<Output = Self>
+{
+}
+
+impl Bits for u64 {}
+impl Bits for Words {}
 
 /// The probability of an up spin for each score, in units of 2^-64, and its first bits as masks.
 #[derive(Clone, Debug)]
@@ -44,26 +94,25 @@ impl Thresholds {
         rest < self.values[score] << ROUNDS
     }
 
-    /// Compare the first bits of a group of words: (bits known to be below, bits not decided). `random[round]` holds a
-    /// word for each.
+    /// Compare the first bits of a group of words: (bits known to be below, bits not decided). `random` holds a group
+    /// for each round.
     #[inline(always)]
     pub(super) fn compare<const SCORES: usize>(
         &self,
-        classes: &[[u64; GROUP]; SCORES],
-        random: &[[u64; GROUP]; ROUNDS],
-    ) -> ([u64; GROUP], [u64; GROUP]) {
-        let (mut below, mut open) = ([0; GROUP], [u64::MAX; GROUP]);
+        classes: &[Words; SCORES],
+        random: &[u64],
+    ) -> (Words, Words) {
+        let (mut below, mut open) = (Words::splat(0), Words::splat(u64::MAX));
         // Five classes are the even scores.
         let score = |class: usize| if SCORES == 5 { 2 * class } else { class };
-        for (masks, random) in self.masks.iter().zip(random) {
-            for lane in 0..GROUP {
-                let mut bit = 0;
-                for (class, words) in classes.iter().enumerate() {
-                    bit |= words[lane] & masks[score(class)];
-                }
-                below[lane] |= open[lane] & bit & !random[lane];
-                open[lane] &= !(bit ^ random[lane]);
+        for (masks, random) in self.masks.iter().zip(random.chunks_exact(GROUP)) {
+            let random = Words::of(random);
+            let mut bits = Words::splat(0);
+            for (class, places) in classes.iter().enumerate() {
+                bits = bits | (*places & Words::splat(masks[score(class)]));
             }
+            below = below | (open & bits & !random);
+            open = open & !(bits ^ random);
         }
         (below, open)
     }
@@ -71,16 +120,16 @@ impl Thresholds {
 
 /// Four bits a place added up: (ones, twos, fours) of the count.
 #[inline(always)]
-pub(super) fn count(a: u64, b: u64, c: u64, d: u64) -> [u64; 3] {
+pub(super) fn count<T: Bits>(a: T, b: T, c: T, d: T) -> [T; 3] {
     let (ab, cd) = (a ^ b, c ^ d);
     let (both_ab, both_cd, carry) = (a & b, c & d, ab & cd);
-    // Two carries at a place can only be both pairs; the third needs a pair that is not both.
+    // Both pairs make a four; a carry leaves no pair that is both.
     [ab ^ cd, both_ab ^ both_cd ^ carry, both_ab & both_cd]
 }
 
 /// `2 u + m` at each place, `u` and `m` at most 4 in sum: its four bits.
 #[inline(always)]
-pub(super) fn score_bits(u: [u64; 3], m: [u64; 3]) -> [u64; 4] {
+pub(super) fn score_bits<T: Bits>(u: [T; 3], m: [T; 3]) -> [T; 4] {
     let carry = u[0] & m[1];
     let twos = u[1] ^ m[2];
     [m[0], u[0] ^ m[1], twos ^ carry, u[2] | (u[1] & m[2]) | (twos & carry)]
@@ -88,13 +137,13 @@ pub(super) fn score_bits(u: [u64; 3], m: [u64; 3]) -> [u64; 4] {
 
 /// Where the number of these three bits is 0, 1, 2, 3 and 4.
 #[inline(always)]
-pub(super) fn five_classes([ones, twos, fours]: [u64; 3]) -> [u64; 5] {
+pub(super) fn five_classes<T: Bits>([ones, twos, fours]: [T; 3]) -> [T; 5] {
     [!(ones | twos | fours), ones & !twos, twos & !ones, ones & twos, fours]
 }
 
 /// Where the number of these four bits is 0 to 8.
 #[inline(always)]
-pub(super) fn nine_classes([ones, twos, fours, eights]: [u64; 4]) -> [u64; 9] {
+pub(super) fn nine_classes<T: Bits>([ones, twos, fours, eights]: [T; 4]) -> [T; 9] {
     let low = [!ones & !twos, ones & !twos, !ones & twos, ones & twos];
     let none = !fours & !eights;
     std::array::from_fn(|score| match score {
@@ -135,13 +184,13 @@ mod tests {
     fn comparisons_are_exact() {
         let thresholds = Thresholds::new(0.3, 0.1);
         for score in 0..9 {
-            let classes: [[u64; GROUP]; 9] =
-                std::array::from_fn(|class| [if class == score { u64::MAX } else { 0 }; GROUP]);
+            let classes: [Words; 9] =
+                std::array::from_fn(|class| Words::splat(if class == score { u64::MAX } else { 0 }));
             let (mut below, mut left) = (0u64, 0u64);
             for first in 0..256u64 {
-                let random =
-                    std::array::from_fn(|round| [0u64.wrapping_sub(first >> (7 - round) & 1); GROUP]);
-                let (yes, open) = thresholds.compare(&classes, &random);
+                let word = |round: usize| 0u64.wrapping_sub(first >> (7 - round) & 1);
+                let random: Vec<u64> = (0..ROUNDS).flat_map(|round| [word(round); GROUP]).collect();
+                let (Words(yes), Words(open)) = thresholds.compare(&classes, &random);
                 below += yes[0] & 1;
                 left += open[0] & 1;
                 assert!(yes.iter().all(|y| *y == yes[0]) && open.iter().all(|o| *o == open[0]));

@@ -11,9 +11,10 @@ mod layout;
 
 use ebm_core::exact::IsingLattice;
 use ebm_core::random::Stream;
+use ebm_core::simd::{Dispatched, dispatch};
 use ebm_core::{Colouring, Error, Result};
 
-use heat_bath::{GROUP, ROUNDS, Thresholds, count, five_classes, nine_classes, score_bits};
+use heat_bath::{GROUP, ROUNDS, Thresholds, Words, count, five_classes, nine_classes, score_bits};
 use layout::Layout;
 
 /// Random words made at a time: for 8 groups.
@@ -53,8 +54,8 @@ pub struct PackedIsing {
     spins: [Vec<u64>; 2],
     /// The bits that are spins.
     valid: [Vec<u64>; 2],
-    /// How many neighbours are missing, in three bits; empty where none is.
-    missing: [Vec<[u64; 3]>; 2],
+    /// How many neighbours are missing, in three bits by colour; empty where none is.
+    missing: [[Vec<u64>; 3]; 2],
     /// How many neighbours are up, in three bits: of the colour that is being drawn.
     up: [Vec<u64>; 3],
     /// Two rows of neighbours that stand in other tiles.
@@ -84,17 +85,17 @@ impl PackedIsing {
         let n_words = layout.n_words().next_multiple_of(GROUP);
         let zeros = || vec![0u64; n_words];
         let mut valid = [zeros(), zeros()];
-        let mut missing = [vec![[0; 3]; n_words], vec![[0; 3]; n_words]];
+        let mut missing = [[zeros(), zeros(), zeros()], [zeros(), zeros(), zeros()]];
         for site in 0..lattice.n_sites() {
             let (colour, word, bit) = layout.place(site / lattice.cols(), site % lattice.cols());
             valid[colour][word] |= 1 << bit;
             let absent = 4 - lattice.neighbours(site).count() as u64;
-            for (plane, bits) in missing[colour][word].iter_mut().enumerate() {
-                *bits |= (absent >> plane & 1) << bit;
+            for (plane, words) in missing[colour].iter_mut().enumerate() {
+                words[word] |= (absent >> plane & 1) << bit;
             }
         }
         if layout.is_closed() {
-            missing = [vec![], vec![]];
+            missing = Default::default();
         }
         let stride = layout.stride;
         Ok(Self {
@@ -166,10 +167,7 @@ impl PackedIsing {
 
     /// Draw every spin once given the others, one colour after the other.
     pub fn sweep(&mut self, rng: &mut Stream) {
-        for colour in 0..2 {
-            self.count_up(colour);
-            self.draw(colour, rng);
-        }
+        dispatch(Sweep { lattice: self, rng });
     }
 
     /// `sum_i s_i`.
@@ -191,7 +189,7 @@ impl PackedIsing {
             for plane in 0..3 {
                 // A spin's neighbours add up to 2 u + m - 4.
                 pairs += signed(self.up[plane][word]) << (plane + 1);
-                pairs += self.missing[0].get(word).map_or(0, |missing| signed(missing[plane]) << plane);
+                pairs += self.missing[0][plane].get(word).map_or(0, |missing| signed(*missing) << plane);
             }
             pairs -= 4 * signed(u64::MAX);
         }
@@ -199,6 +197,7 @@ impl PackedIsing {
     }
 
     /// Count each spin's neighbours that are up, for one colour.
+    #[inline(always)]
     fn count_up(&mut self, colour: usize) {
         let (layout, other) = (&self.layout, &self.spins[1 - colour]);
         let (rows, stride) = (layout.rows, layout.stride);
@@ -243,50 +242,63 @@ impl PackedIsing {
     }
 
     /// Draw all spins of one colour, their neighbours being counted.
+    #[inline(always)]
     fn draw(&mut self, colour: usize, rng: &mut Stream) {
         let n_words = self.spins[colour].len();
         for start in (0..n_words).step_by(BLOCK) {
             let words = BLOCK.min(n_words - start);
-            let random = &mut self.random[..words * ROUNDS];
-            rng.fill_u64(random);
-            for (group, random) in
-                (start..start + words).step_by(GROUP).zip(random.chunks_exact(GROUP * ROUNDS))
-            {
-                let random =
-                    std::array::from_fn(|round| std::array::from_fn(|lane| random[round * GROUP + lane]));
-                let up: [[u64; 3]; GROUP] =
-                    std::array::from_fn(|lane| std::array::from_fn(|plane| self.up[plane][group + lane]));
-                let (below, open, scores) = if self.missing[colour].is_empty() {
-                    let classes = transpose(up.map(five_classes));
-                    let (below, open) = self.thresholds.compare(&classes, &random);
-                    (below, open, up.map(|[ones, twos, fours]| [0, ones, twos, fours]))
-                } else {
-                    let scores: [[u64; 4]; GROUP] =
-                        std::array::from_fn(|lane| score_bits(up[lane], self.missing[colour][group + lane]));
-                    let classes = transpose(scores.map(nine_classes));
-                    let (below, open) = self.thresholds.compare(&classes, &random);
-                    (below, open, scores)
-                };
-                for lane in 0..GROUP {
-                    let valid = self.valid[colour][group + lane];
-                    let mut new = below[lane];
-                    let mut left = open[lane] & valid;
-                    while left != 0 {
-                        let bit = left.trailing_zeros();
-                        left &= left - 1;
-                        let score = (0..4).map(|i| (scores[lane][i] >> bit & 1) << i).sum::<u64>();
-                        new |= u64::from(self.thresholds.decide(score as usize, rng.next_u64())) << bit;
-                    }
-                    self.spins[colour][group + lane] = new & valid;
-                }
+            rng.fill_u64(&mut self.random[..words * ROUNDS]);
+            for group in 0..words / GROUP {
+                self.draw_group(colour, start + group * GROUP, group * GROUP * ROUNDS, rng);
             }
+        }
+    }
+
+    /// Draw the group of words from `at` on with the random words from `random` on.
+    #[inline(always)]
+    fn draw_group(&mut self, colour: usize, at: usize, random: usize, rng: &mut Stream) {
+        let up: [Words; 3] = std::array::from_fn(|plane| Words::of(&self.up[plane][at..]));
+        let random = &self.random[random..random + GROUP * ROUNDS];
+        let (below, open, scores) = if self.missing[colour][0].is_empty() {
+            let (below, open) = self.thresholds.compare(&five_classes(up), random);
+            (below, open, [Words::splat(0), up[0], up[1], up[2]])
+        } else {
+            let missing = std::array::from_fn(|plane| Words::of(&self.missing[colour][plane][at..]));
+            let scores = score_bits(up, missing);
+            let (below, open) = self.thresholds.compare(&nine_classes(scores), random);
+            (below, open, scores)
+        };
+        let valid = Words::of(&self.valid[colour][at..]);
+        let (mut new, open) = ((below & valid).0, (open & valid).0);
+        for (lane, word) in new.iter_mut().enumerate() {
+            let mut left = open[lane];
+            while left != 0 {
+                let bit = left.trailing_zeros();
+                left &= left - 1;
+                let score: u64 = (0..4).map(|i| (scores[i].0[lane] >> bit & 1) << i).sum();
+                *word |= u64::from(self.thresholds.decide(score as usize, rng.next_u64())) << bit;
+            }
+        }
+        self.spins[colour][at..at + GROUP].copy_from_slice(&new);
+    }
+}
+
+/// One sweep, compiled for each vector level: all of it is integers, so all levels draw the same spins.
+struct Sweep<'a> {
+    lattice: &'a mut PackedIsing,
+    rng: &'a mut Stream,
+}
+
+impl Dispatched for Sweep<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        for colour in 0..2 {
+            self.lattice.count_up(colour);
+            self.lattice.draw(colour, self.rng);
         }
     }
 }
 
 const FIX: &str = "take BlockGibbs, which allows any";
-
-#[inline(always)]
-fn transpose<const N: usize>(words: [[u64; N]; GROUP]) -> [[u64; GROUP]; N] {
-    std::array::from_fn(|class| std::array::from_fn(|lane| words[lane][class]))
-}
