@@ -173,7 +173,7 @@ mod torch {
             check_rows(self.dim, w)?;
             let shape = [(self.signed.len() / self.dim) as i64, self.dim as i64];
             let [signed] = self.constants.like(w, || Ok([tensor(&self.signed, &shape)?]))?;
-            let margins = w.f_matmul(&signed.f_t()?)?;
+            let margins = w.f_matmul(&signed.f_tr()?)?;
             // ln(1 + e^-t) = -ln sigmoid(t).
             let loss = margins.f_log_sigmoid()?.f_sum_dim_intlist([1i64].as_slice(), false, None::<Kind>)?;
             let squares = w.f_square()?.f_sum_dim_intlist([1i64].as_slice(), false, None::<Kind>)?;
