@@ -5,6 +5,7 @@
 //! * [`Point`]: one host chain (`Vec<f32>`, `Vec<f64>`), a [`Block`] of 64 host chains, a `tch::Tensor` whose
 //!   leading axis is the chain (feature `torch`).
 //! * [`EnergyExt`], [`Mixture`], [`Product`], [`Ensemble`]: energies compose.
+//! * [`HostMlp`]: a small neural network as an energy of host chains, without LibTorch.
 //! * [`analytic`]: energies whose answers are known exactly, for tests, benches and first steps.
 //! * [`DiscreteEnergy`], [`RelaxedEnergy`]: energies of discrete variables; Ising and Potts lattices
 //!   and [`Rbm`] are ones; [`Colouring`] for block updates.

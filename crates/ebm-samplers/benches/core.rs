@@ -1,7 +1,9 @@
 //! `cargo xtask bench core`: the generic kernels against loops written by hand for the same work.
 //!
 //! Each case runs ours and the hand-written loop in turn and reports the medians. On the host both use the same
-//! random streams and, where the arithmetic is the same, must end at the same numbers.
+//! random streams and, where the arithmetic is the same, must end at the same numbers. Then the limits around them:
+//! the generator alone, the loop without one, the peak of fused multiply-adds, and how cost grows.
+//! `EBM_CPU_LEVEL` forces a vector level.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::print_stderr)]
 
@@ -11,7 +13,8 @@ mod harness;
 
 use ebm_core::analytic::{DoubleWell, Gaussian};
 use ebm_core::random::{Purpose, Stream};
-use ebm_core::{Block, Host, HostEnergy, HostPoint};
+use ebm_core::simd::{Dispatched, Level, dispatch, level};
+use ebm_core::{Block, Host, HostActivation, HostEnergy, HostLayer, HostMlp, HostPoint};
 use ebm_samplers::{Hmc, Kernel, Ula, sample_host};
 use rayon::prelude::*;
 
@@ -226,11 +229,187 @@ fn hamiltonian(bench: &mut Bench) {
     );
 }
 
+/// The shortest of several runs, in seconds: what the code takes when nothing else runs.
+fn shortest(bench: &Bench, mut f: impl FnMut()) -> f64 {
+    let runs = if bench.smoke { 1 } else { 15 };
+    (0..runs).map(|_| seconds(&mut f)).fold(f64::INFINITY, f64::min)
+}
+
+/// A figure that was measured already.
+fn record(bench: &mut Bench, figure: Figure, value: f64) {
+    bench.compare(&[figure], |_| vec![value], Vec::new());
+}
+
+/// Everything of `ula_by_hand` on blocks but the generator: the same 256 normals are added again and again.
+struct WithoutGenerator<'a> {
+    x: &'a mut [f32],
+    normals: &'a [f32; 256],
+    n_steps: u64,
+}
+
+impl Dispatched for WithoutGenerator<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let sigma = (2.0 * f64::from(STEP)).sqrt() as f32;
+        let mut g = vec![0f32; self.x.len()];
+        for _ in 0..self.n_steps {
+            for (g, x) in g.iter_mut().zip(self.x.iter()) {
+                *g = 4.0 * BARRIER * x * (x * x - 1.0);
+            }
+            for (x, g) in self.x.iter_mut().zip(&g) {
+                *x += -STEP * g;
+            }
+            for x in self.x.chunks_mut(256) {
+                for (x, z) in x.iter_mut().zip(self.normals) {
+                    *x += sigma * z;
+                }
+            }
+        }
+    }
+}
+
+/// The bound, one block alone, and how the cost grows.
+fn limits(bench: &mut Bench) {
+    let well = DoubleWell::new(f64::from(BARRIER)).unwrap();
+    let kernel = Ula::new(f64::from(STEP));
+    let unit = "coordinate updates/s";
+    let steps = if bench.smoke { 3 } else { 400 };
+    let mut normals = [0f32; 256];
+    Stream::new(0, Purpose::User, 0).fill_normal(&mut normals);
+    for (n, dim) in [(10_000, 2), (1_000, 32)] {
+        let mut x = rows(n, dim);
+        let time = shortest(bench, || {
+            x.par_chunks_mut(dim * 64)
+                .for_each(|x| dispatch(WithoutGenerator { x, normals: &normals, n_steps: steps }));
+        });
+        let case = format!("ULA double well {n} x {dim}, f32, blocks, no generator: bound");
+        let work = (n * dim) as f64 * steps as f64;
+        record(bench, Figure::higher(case, unit, "the same normals every step; shortest run"), work / time);
+    }
+
+    let pool = |threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+    let (one, two) = (pool(1), pool(2));
+    let steps = if bench.smoke { 3 } else { 2000 };
+    let block = Block::from_rows(2, &rows(64, 2)).unwrap();
+    let time = one.install(|| shortest(bench, || drop(run(&kernel, &well, &block, steps))));
+    let case = "ULA double well 64 x 2, f32, one block, one thread";
+    record(bench, Figure::higher(case, unit, "2000 steps; shortest run"), 128.0 * steps as f64 / time);
+
+    let steps = if bench.smoke { 3 } else { 100 };
+    let seconds_of = |pool: &rayon::ThreadPool, n: usize, dim: usize| {
+        let blocks = Block::from_rows(dim, &rows(n, dim)).unwrap();
+        pool.install(|| shortest(bench, || drop(run(&kernel, &well, &blocks, steps))))
+    };
+    let (chains, dims) = ([1_024, 4_096, 16_384, 65_536], [2, 8, 32, 128]);
+    let by_chains = chains.map(|n| seconds_of(&two, n, 2));
+    let by_dim = dims.map(|dim| seconds_of(&two, 1_024, dim));
+    let ratios = [(10_000, 2), (1_000, 32)].map(|(n, dim)| {
+        let ratio = seconds_of(&one, n, dim) / seconds_of(&two, n, dim);
+        (format!("ULA double well {n} x {dim}, f32, blocks: two threads against one"), ratio)
+    });
+    let note = "slope of ln(seconds) in ln(size), two threads, shortest runs; 1 is linear";
+    let case = "ULA double well n x 2, f32, blocks: cost in chains, 1,024 to 65,536";
+    record(bench, Figure::lower(case, "exponent", note), exponent(&chains, &by_chains));
+    let case = "ULA double well 1,024 x dim, f32, blocks: cost in dimension, 2 to 128";
+    record(bench, Figure::lower(case, "exponent", note), exponent(&dims, &by_dim));
+    for (case, ratio) in ratios {
+        record(bench, Figure::higher(case, "times", "shortest runs"), ratio);
+    }
+}
+
+/// The least-squares slope of `ln seconds` in `ln size`.
+fn exponent(sizes: &[usize], seconds: &[f64]) -> f64 {
+    let mean = |v: &[f64]| v.iter().sum::<f64>() / v.len() as f64;
+    let x: Vec<f64> = sizes.iter().map(|n| (*n as f64).ln()).collect();
+    let y: Vec<f64> = seconds.iter().map(|s| s.ln()).collect();
+    let (mx, my) = (mean(&x), mean(&y));
+    let products: f64 = x.iter().zip(&y).map(|(x, y)| (x - mx) * (y - my)).sum();
+    products / x.iter().map(|x| (x - mx).powi(2)).sum::<f64>()
+}
+
+/// Multiply-adds in registers: what no matrix product can exceed. Without the instruction, `mul_add` would be a
+/// function call.
+struct Peak<const FUSED: bool> {
+    turns: u64,
+}
+
+/// Numbers summed side by side: enough registers to hide the latency at any width.
+const SUMS: usize = 192;
+
+impl<const FUSED: bool> Dispatched for Peak<FUSED> {
+    type Output = f32;
+
+    #[inline(always)]
+    fn run(self) -> f32 {
+        let (a, b) = (std::hint::black_box(0.999f32), std::hint::black_box(1e-3f32));
+        let mut sums = [0f32; SUMS];
+        for _ in 0..self.turns {
+            for sum in &mut sums {
+                *sum = if FUSED { sum.mul_add(a, b) } else { *sum * a + b };
+            }
+        }
+        sums.iter().sum()
+    }
+}
+
+fn network(bench: &mut Bench) {
+    let turns = if bench.smoke { 10 } else { 2_000_000 };
+    let threads = rayon::current_num_threads();
+    let time = shortest(bench, || {
+        (0..threads).into_par_iter().for_each(|_| {
+            std::hint::black_box(if level() > Level::Portable {
+                dispatch(Peak::<true> { turns })
+            } else {
+                dispatch(Peak::<false> { turns })
+            });
+        });
+    });
+    let peak = (threads * SUMS) as f64 * turns as f64 / time;
+    let case = "multiply-adds in registers, f32, all threads: peak";
+    record(bench, Figure::higher(case, "MAC/s", "shortest run"), peak);
+
+    let mut stream = Stream::new(0, Purpose::Init, 0);
+    let mut layer = |inputs: usize, outputs: usize| {
+        let (mut weight, mut bias) = (vec![0f32; inputs * outputs], vec![0f32; outputs]);
+        stream.fill_normal(&mut weight);
+        stream.fill_normal(&mut bias);
+        weight.iter_mut().for_each(|w| *w /= (inputs as f32).sqrt());
+        HostLayer { weight, bias }
+    };
+    let layers = vec![layer(2, 128), layer(128, 128), layer(128, 1)];
+    let energy = HostMlp::new(2, HostActivation::Silu, layers).unwrap();
+    let kernel = Ula::new(f64::from(STEP));
+    for (n, steps) in [(64, 1000), (1_024, 100), (8_192, 20)] {
+        let steps = if bench.smoke { 1 } else { steps };
+        let blocks = Block::from_rows(2, &rows(n, 2)).unwrap();
+        let time = shortest(bench, || drop(run(&kernel, &energy, &blocks, steps))) / steps as f64;
+        let share = (n * energy.macs()) as f64 / time / peak;
+        let case = format!("ULA, HostMlp 2-128-128-1, {n} chains");
+        let note = format!("{:.0} % of the peak of all threads; shortest run", 100.0 * share);
+        record(bench, Figure::lower(case, "us/step", &note), time * 1e6);
+    }
+}
+
 fn normals(bench: &mut Bench) {
+    let threads = rayon::current_num_threads();
+    let repeats = if bench.smoke { 1 } else { 200 };
+    let name = format!("normals, f32, {threads} threads, into 16 kB");
+    let time = shortest(bench, || {
+        (0..threads as u64).into_par_iter().for_each(|i| {
+            let (mut stream, mut out) = (Stream::new(0, Purpose::User, i), vec![0f32; 1 << 12]);
+            for _ in 0..repeats {
+                stream.fill_normal(std::hint::black_box(&mut out));
+            }
+        });
+    });
+    let work = (threads * repeats) as f64 * f64::from(1 << 12);
+    record(bench, Figure::higher(name, "normals/s", level().name()), work / time);
     let n = if bench.smoke { 1 << 12 } else { 1 << 22 };
     let mut out = vec![0f32; n];
     bench.compare(
-        &[Figure::higher("normals, f32, one thread", "normals/s", "")],
+        &[Figure::higher("normals, f32, one thread", "normals/s", "written to 16 MB of memory")],
         |_| vec![n as f64 / seconds(|| Stream::new(0, Purpose::User, 0).fill_normal(&mut out))],
         Vec::new(),
     );
@@ -338,7 +517,9 @@ fn main() {
     let Some(mut bench) = Bench::from_environment("core") else { return };
     normals(&mut bench);
     langevin(&mut bench);
+    limits(&mut bench);
     hamiltonian(&mut bench);
+    network(&mut bench);
     #[cfg(feature = "torch")]
     tensors::run(&mut bench);
     bench.finish();

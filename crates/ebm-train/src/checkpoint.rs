@@ -6,6 +6,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use ebm_core::simd::{Level, level};
 use ebm_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -38,23 +39,17 @@ impl Environment {
             ebm: env!("CARGO_PKG_VERSION").to_owned(),
             libtorch: ebm_core::torch::LIBTORCH_VERSION.to_owned(),
             threads: usize::try_from(tch::get_num_threads()).unwrap_or(1),
-            vector_level: vector_level().to_owned(),
+            vector_level: vector_level(),
             device: format!("{device:?}"),
         }
     }
 }
 
-fn vector_level() -> &'static str {
-    #[cfg(target_arch = "x86_64")]
-    {
-        if std::arch::is_x86_feature_detected!("avx512f") {
-            return "avx512";
-        }
-        if std::arch::is_x86_feature_detected!("avx2") {
-            return "avx2";
-        }
-    }
-    std::env::consts::ARCH
+/// LibTorch chooses by the machine; our own code may be held to a lower level.
+fn vector_level() -> String {
+    let (machine, ours) = (Level::of_machine(), level());
+    let name = if machine == Level::Portable { std::env::consts::ARCH } else { machine.name() };
+    if ours == machine { name.to_owned() } else { format!("{name}, host code at {ours}") }
 }
 
 /// The part of a checkpoint that is not a tensor.

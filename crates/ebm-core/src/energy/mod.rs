@@ -5,12 +5,16 @@
 
 mod compose;
 mod host;
+mod host_activation;
+mod host_mlp;
 mod metric;
 #[cfg(feature = "torch")]
 mod tensor;
 
 pub use compose::{Conditional, EnergyExt, Ensemble, Given, Mixture, Product, Scaled, Sum, Tempered};
 pub use host::{Host, HostEnergy, Value, ValueGrad, check_dim};
+pub use host_activation::HostActivation;
+pub use host_mlp::{HostLayer, HostMlp};
 pub use metric::RiemannianMetric;
 #[cfg(feature = "torch")]
 pub use tensor::{GraphEnergy, ModuleEnergy, Torch, TrainableEnergy, value_and_grad_of, value_of};

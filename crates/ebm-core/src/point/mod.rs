@@ -11,6 +11,7 @@ mod vector;
 pub use block::{BLOCK_CHAINS, Block, BlockMask, BlockScalar};
 #[cfg(feature = "torch")]
 pub use tensor::{TensorMask, TensorScalar};
+pub(crate) use vector::{give, take};
 
 use crate::Result;
 use crate::random::{Stream, StreamState};

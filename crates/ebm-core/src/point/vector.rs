@@ -154,14 +154,14 @@ pub(super) fn widened<T: Real>(x: &[T], out: &mut [f64]) {
 }
 
 /// A vector for temporary use from the thread's pool.
-pub(super) fn take<T: Real>(len: usize) -> Vec<T> {
+pub(crate) fn take<T: Real>(len: usize) -> Vec<T> {
     let mut v = T::with_pool(Vec::pop).unwrap_or_default();
     v.resize(len, T::default());
     v
 }
 
 /// Return a vector to the thread's pool.
-pub(super) fn give<T: Real>(v: Vec<T>) {
+pub(crate) fn give<T: Real>(v: Vec<T>) {
     T::with_pool(|pool| pool.push(v));
 }
 

@@ -13,7 +13,7 @@ mod stream;
 pub use purpose::Purpose;
 pub use stream::{Stream, StreamState};
 
-pub(crate) use normal::{CHUNK_F32, CHUNK_F64, normals_f32, normals_f64};
+pub(crate) use normal::{CHUNK_F32, CHUNK_F64, ln_f32, normals_f32, normals_f64};
 #[cfg(all(test, target_arch = "x86_64"))]
 pub(crate) use normal::{polar_f32, polar_f64};
 pub(crate) use stream::CHUNK_WORDS;

@@ -102,7 +102,7 @@ pub(crate) fn polar_f64(radius_bits: u64, angle_bits: u64) -> (f64, f64) {
 
 /// Natural logarithm of a positive normal number, within 2 units in the last place.
 #[inline(always)]
-fn ln_f32(x: f32) -> f32 {
+pub(crate) fn ln_f32(x: f32) -> f32 {
     // x = 2^e m with m in [sqrt(1/2), sqrt(2)): subtract the bits of sqrt(1/2) to split there.
     let bits = x.to_bits().wrapping_sub(c::SQRT_HALF_F32);
     let e = ((bits as i32) >> 23) as f32;

@@ -6,7 +6,7 @@ use std::arch::x86_64::{
     _mm256_andnot_si256 as and_not, _mm256_blend_epi32, _mm256_castpd_si256 as bits_f64,
     _mm256_castps_si256 as bits_f32, _mm256_castsi256_pd as as_f64, _mm256_castsi256_ps as as_f32,
     _mm256_castsi256_si128, _mm256_cvtepi32_pd, _mm256_cvtepi32_ps as to_f32, _mm256_div_pd as div_f64,
-    _mm256_loadu_pd, _mm256_loadu_ps, _mm256_max_pd as max_f64, _mm256_max_ps as max_f32,
+    _mm256_fmadd_ps, _mm256_loadu_pd, _mm256_loadu_ps, _mm256_max_pd as max_f64, _mm256_max_ps as max_f32,
     _mm256_mul_epu32 as mul_u32, _mm256_mul_pd as mul_f64, _mm256_mul_ps as mul_f32, _mm256_or_si256 as or,
     _mm256_permute2x128_si256, _mm256_permutevar8x32_epi32, _mm256_set1_epi32 as splat_i32,
     _mm256_set1_epi64x as splat_i64, _mm256_set1_pd as splat_f64, _mm256_set1_ps as splat_f32,
@@ -99,4 +99,14 @@ fn store_u64<const N: usize>(out: &mut [u64; N], at: usize, value: Ints) {
     unsafe { _mm256_storeu_si256(place.as_mut_ptr().cast(), value) }
 }
 
+/// Registers of chains that `affine` sums at a time: with four outputs, half of the sixteen registers.
+const AFFINE_REGISTERS: usize = 2;
+
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn multiply_add(a: F32s, b: F32s, c: F32s) -> F32s {
+    _mm256_fmadd_ps(a, b, c)
+}
+
 super::random::random_functions!("avx2");
+super::affine::affine_function!(target_feature(enable = "avx2,fma"));

@@ -5,16 +5,16 @@ use std::arch::x86_64::{
     _mm512_add_epi64 as add_i64, _mm512_add_pd as add_f64, _mm512_add_ps as add_f32, _mm512_and_si512 as and,
     _mm512_andnot_si512 as and_not, _mm512_castpd_si512 as bits_f64, _mm512_castps_si512 as bits_f32,
     _mm512_castsi512_pd as as_f64, _mm512_castsi512_ps as as_f32, _mm512_cvtepi32_ps as to_f32,
-    _mm512_cvtepi64_pd, _mm512_div_pd as div_f64, _mm512_loadu_pd, _mm512_loadu_ps, _mm512_max_pd as max_f64,
-    _mm512_max_ps as max_f32, _mm512_mul_epu32 as mul_u32, _mm512_mul_pd as mul_f64,
-    _mm512_mul_ps as mul_f32, _mm512_or_si512 as or, _mm512_permutex2var_epi32, _mm512_permutex2var_epi64,
-    _mm512_set1_epi32 as splat_i32, _mm512_set1_epi64 as splat_i64, _mm512_set1_pd as splat_f64,
-    _mm512_set1_ps as splat_f32, _mm512_setr_epi32, _mm512_setr_epi64, _mm512_slli_epi32 as shift_left_i32,
-    _mm512_slli_epi64 as shift_left_i64, _mm512_sqrt_pd as sqrt_f64, _mm512_sqrt_ps as sqrt_f32,
-    _mm512_srai_epi32 as shift_right_signed_i32, _mm512_srai_epi64, _mm512_srli_epi32 as shift_right_i32,
-    _mm512_srli_epi64 as shift_right_i64, _mm512_storeu_pd, _mm512_storeu_ps, _mm512_storeu_si512,
-    _mm512_sub_epi32 as sub_i32, _mm512_sub_epi64 as sub_i64, _mm512_sub_pd as sub_f64,
-    _mm512_sub_ps as sub_f32, _mm512_xor_si512 as xor,
+    _mm512_cvtepi64_pd, _mm512_div_pd as div_f64, _mm512_fmadd_ps as multiply_add, _mm512_loadu_pd,
+    _mm512_loadu_ps, _mm512_max_pd as max_f64, _mm512_max_ps as max_f32, _mm512_mul_epu32 as mul_u32,
+    _mm512_mul_pd as mul_f64, _mm512_mul_ps as mul_f32, _mm512_or_si512 as or, _mm512_permutex2var_epi32,
+    _mm512_permutex2var_epi64, _mm512_set1_epi32 as splat_i32, _mm512_set1_epi64 as splat_i64,
+    _mm512_set1_pd as splat_f64, _mm512_set1_ps as splat_f32, _mm512_setr_epi32, _mm512_setr_epi64,
+    _mm512_slli_epi32 as shift_left_i32, _mm512_slli_epi64 as shift_left_i64, _mm512_sqrt_pd as sqrt_f64,
+    _mm512_sqrt_ps as sqrt_f32, _mm512_srai_epi32 as shift_right_signed_i32, _mm512_srai_epi64,
+    _mm512_srli_epi32 as shift_right_i32, _mm512_srli_epi64 as shift_right_i64, _mm512_storeu_pd,
+    _mm512_storeu_ps, _mm512_storeu_si512, _mm512_sub_epi32 as sub_i32, _mm512_sub_epi64 as sub_i64,
+    _mm512_sub_pd as sub_f64, _mm512_sub_ps as sub_f32, _mm512_xor_si512 as xor,
 };
 
 /// 32-bit lanes of a register.
@@ -98,4 +98,8 @@ fn store_u64<const N: usize>(out: &mut [u64; N], at: usize, value: Ints) {
     unsafe { _mm512_storeu_si512(place.as_mut_ptr().cast(), value) }
 }
 
+/// Registers of chains that `affine` sums at a time: with four outputs, half of the thirty-two registers.
+const AFFINE_REGISTERS: usize = 4;
+
 super::random::random_functions!("avx512f,avx512dq");
+super::affine::affine_function!(target_feature(enable = "avx512f,avx512dq"));

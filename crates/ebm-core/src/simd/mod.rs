@@ -1,9 +1,11 @@
 //! Vector instructions chosen at run time: the level ([`level`]), functions compiled for it ([`dispatch`]), and the
-//! random numbers written by hand for it.
+//! random numbers and matrix products written by hand for it.
 //!
 //! All `unsafe` code of the host path lies here. Random numbers and dispatched loops give the same bits at every
-//! level: no fused multiply-adds, the same operations in the same order.
+//! level: no fused multiply-adds, the same operations in the same order. The one exception is the matrix product of
+//! [`crate::HostMlp`] on blocks, which is fused where the processor can.
 
+mod affine;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
@@ -14,6 +16,8 @@ mod level;
 #[cfg(target_arch = "x86_64")]
 mod random;
 
+pub(crate) use affine::{Panels, affine_block, affine_one};
+pub(crate) use dispatch::dispatch_at;
 pub use dispatch::{Dispatched, dispatch};
 pub(crate) use generator::{Generator, Position};
 pub use level::{Level, level};
