@@ -99,3 +99,8 @@ pub use tempering::{RungSteps, TemperedRun, Tempering};
 pub use thermodynamic::{LogRatio, RungEnergies};
 pub use ula::{Sgld, Ula};
 pub use wham::{ReweightedBin, Wham};
+
+/// The page's examples are compiled.
+#[cfg(all(doctest, feature = "npz", feature = "plots"))]
+#[doc = include_str!("../../../docs/draws.md")]
+struct DrawsPage;

@@ -10,8 +10,8 @@ use ebm_core::random::Purpose;
 use ebm_core::torch::TensorRng;
 use ebm_metrics::chains::mcse_mean;
 use ebm_samplers::{
-    Baoab, Hmc, Info, Mala, Mclmc, MclmcAdjusted, Observer, SampleConfig, State, Ula, sample, sample_batch,
-    sample_into,
+    Baoab, DrawFolder, Hmc, Info, Mala, Mclmc, MclmcAdjusted, Observer, SampleConfig, State, Ula, sample,
+    sample_batch, sample_into,
 };
 use ndarray::{Array2, ArrayView3, s};
 use tch::{Device, Kind, Tensor, nn};
@@ -139,6 +139,25 @@ fn a_run_is_a_function_of_the_seed_and_sinks_see_every_draw() {
     assert_eq!(rows.len(), 150);
     for (i, row) in rows.iter().enumerate() {
         assert_eq!(kept.slice(s![.., i, ..]).iter().copied().collect::<Vec<_>>(), *row);
+    }
+}
+
+/// All chains of a tensor through one sink, as 32-bit floats and with statistics.
+#[test]
+fn a_folder_takes_the_chains_of_a_tensor() {
+    let law = Gaussian::standard(3).unwrap();
+    let config = SampleConfig { n_draws: 100, burn_in: 3, ..Default::default() };
+    let run = sample(&Hmc::new(0.3, 3), &law, start(5, 3), &config).unwrap();
+    let root = tempfile::tempdir().unwrap();
+    let folder = DrawFolder::create(root.path(), 3).unwrap();
+    sample_into(&Hmc::new(0.3, 3), &law, start(5, 3), &config, |_| folder.sink(0)).unwrap();
+    for c in 0..5 {
+        let read = |name: &str| -> Vec<f64> {
+            let bytes = std::fs::read(root.path().join(format!("chain-{c}.{name}.npy"))).unwrap();
+            bytes[128..].as_chunks::<8>().0.iter().map(|word| f64::from_le_bytes(*word)).collect()
+        };
+        assert_eq!(read("x"), run.draws.array().slice(s![c, .., ..]).iter().copied().collect::<Vec<_>>());
+        assert_eq!(read("lp"), run.draws.statistic("lp").unwrap().row(c).to_vec());
     }
 }
 

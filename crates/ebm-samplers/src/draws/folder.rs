@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use ebm_core::{Error, Result};
 
@@ -36,6 +38,8 @@ pub struct DrawFolder {
     pub(super) dim: usize,
     pub(super) buffer_bytes: usize,
     pub(super) resumes: bool,
+    /// Whether a sink was told where to go on.
+    pub(super) restored: Arc<AtomicBool>,
 }
 
 impl DrawFolder {
@@ -71,7 +75,8 @@ impl DrawFolder {
     }
 
     /// The folder of a run that was interrupted. A sampler that is restored goes on after the draws that stood when it
-    /// was saved ([`DrawSink::resume_at`](crate::DrawSink::resume_at)); **without a restore it begins anew**.
+    /// was saved ([`DrawSink::resume_at`](crate::DrawSink::resume_at)). Without a restore the draws that are there are
+    /// safe: the first new one is an error.
     ///
     /// # Errors
     /// The file system refuses.
@@ -84,7 +89,7 @@ impl DrawFolder {
             return Err(Error::bad_value("coordinates of a draw", 0, "at least 1", ""));
         }
         fs::create_dir_all(&path).map_err(|e| Error::io(&path, e))?;
-        Ok(Self { path, name: "x".into(), dim, buffer_bytes: 1 << 16, resumes })
+        Ok(Self { path, name: "x".into(), dim, buffer_bytes: 1 << 16, resumes, restored: Arc::default() })
     }
 
     /// The name of the positions; `x` if not set.
