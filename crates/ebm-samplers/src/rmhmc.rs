@@ -183,6 +183,20 @@ impl<M: RiemannianMetric> Rmhmc<M> {
         Ok(true)
     }
 
+    /// Put the chain at `x`; an error where the metric is not positive definite there.
+    fn move_to<E>(&self, energy: &E, x: &[f64], work: &mut RmhmcWork) -> Result<()>
+    where
+        E: GradEnergy<Vec<f64>> + ?Sized,
+    {
+        let RmhmcWork { place, scratch, .. } = work;
+        place.x.copy_from_slice(x);
+        if !place.evaluate(energy, &self.metric, &mut scratch.g)? {
+            // Again, for a text that names the entry.
+            Cholesky::new("metric at the start", x.len(), &scratch.g)?;
+        }
+        Ok(())
+    }
+
     /// Whether the trajectory that ended at `place` with `p` leads back to `old`.
     fn leads_back<E>(&self, energy: &E, work: &mut RmhmcWork, h: f64, n: u32) -> Result<bool>
     where
@@ -348,12 +362,8 @@ impl<M: RiemannianMetric, E: GradEnergy<Vec<f64>> + ?Sized> Kernel<Vec<f64>, E> 
     }
 
     fn refresh(&self, energy: &E, state: &mut State<Vec<f64>, RmhmcWork>) -> Result<()> {
-        let RmhmcWork { place, scratch, .. } = &mut state.work;
-        place.x.copy_from_slice(&state.x);
-        if !place.evaluate(energy, &self.metric, &mut scratch.g)? {
-            // Again, for a text that names the entry.
-            Cholesky::new("metric at the start", state.x.len(), &scratch.g)?;
-        }
+        self.move_to(energy, &state.x, &mut state.work)?;
+        let place = &state.work.place;
         state.energy = place.energy;
         state.grad.copy_from_slice(&place.grad);
         Ok(())
@@ -366,6 +376,10 @@ impl<M: RiemannianMetric, E: GradEnergy<Vec<f64>> + ?Sized> Kernel<Vec<f64>, E> 
         rng: &mut ebm_core::random::Stream,
     ) -> Result<Self::Info> {
         let State { x, grad, energy: old_energy, step_size, work, .. } = state;
+        // A sampler that is restored puts the position back, and nothing of ours.
+        if work.place.x != *x {
+            self.move_to(energy, x, work)?;
+        }
         let n = random_length(self.n_leapfrogs, rng);
         work.old.copy_from(&work.place);
         let Scratch { start, v, .. } = &mut work.scratch;

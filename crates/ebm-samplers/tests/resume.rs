@@ -6,9 +6,9 @@
 use std::fmt::Debug;
 
 use ebm_core::analytic::{Funnel, Gaussian};
-use ebm_core::{Block, Host};
+use ebm_core::{Block, Host, RiemannianMetric};
 use ebm_samplers::{
-    Baoab, DrawSink, Hmc, Kernel, Mala, Mclmc, MclmcAdjusted, MetricChoice, Nuts, Progress, Run,
+    Baoab, DrawSink, Hmc, Kernel, Mala, Mclmc, MclmcAdjusted, MetricChoice, Nuts, Progress, Rmhmc, Run,
     SampleConfig, Sampler, Sghmc, Starts, Ula, Warning, sample, sample_into,
 };
 
@@ -55,6 +55,20 @@ where
     }
 }
 
+/// `diag(1 + x_0^2, 4)`.
+#[derive(Debug)]
+struct Slanted;
+
+impl RiemannianMetric for Slanted {
+    fn metric(&self, x: &[f64], g: &mut [f64]) {
+        g.copy_from_slice(&[1.0 + x[0] * x[0], 0.0, 0.0, 4.0]);
+    }
+    fn metric_derivatives(&self, x: &[f64], dg: &mut [f64]) {
+        dg.fill(0.0);
+        dg[0] = 2.0 * x[0];
+    }
+}
+
 #[test]
 fn every_kernel_resumes_to_the_same_draws() {
     let vectors = || vec![vec![0.3f64, -1.0], vec![2.0, 0.0], vec![0.0, 0.0]];
@@ -67,6 +81,7 @@ fn every_kernel_resumes_to_the_same_draws() {
     same_after_any_cut(&Sghmc::new(0.02, 0.1), blocks, &plain);
     same_after_any_cut(&Mclmc::new(0.3, 1.5), vectors, &plain);
     same_after_any_cut(&Mclmc::new(0.3, 1.5), blocks, &plain);
+    same_after_any_cut(&Rmhmc::new(Slanted, 0.5, 2), vectors, &config(MetricChoice::Unit, Some(0.8)));
     for metric in [MetricChoice::Unit, MetricChoice::Diagonal, MetricChoice::Dense] {
         let adapted = config(metric, Some(0.8));
         same_after_any_cut(&Mala::new(0.5), vectors, &adapted);
