@@ -4,12 +4,12 @@
 //! gradient-guided kernels beside Gibbs by the protocol of DISCS (Goshvadi et al. 2023, NeurIPS): chains from random
 //! starts, the effective sample size of the energy, per call of the model and per second, at equal calls. A call is an
 //! energy with or without its gradient, or one conditional of a bit.
-//!
-//! Words after `--` choose the cases whose names hold one of them: `-- "heat bath" Wolff`.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::print_stderr)]
 
-use std::time::Instant;
+// Each bench program uses a part of it.
+#[allow(dead_code)]
+mod harness;
 
 use ebm_core::exact::{Boundary, IsingLattice};
 use ebm_core::random::{Purpose, Stream};
@@ -19,51 +19,16 @@ use ebm_samplers::{
     BlockGibbs, Checkerboard, DiscreteKernel, Dmala, Gibbs, GibbsWithGradients, PackedIsing, RbmGibbs, Scan,
     SwendsenWang, Wolff, sample_discrete,
 };
+use harness::{Bench, Figure, seconds};
 use ndarray::Array2;
 use rayon::prelude::*;
-use serde_json::{Value, json};
 
 /// Near the critical point of the infinite lattice.
 const CRITICAL: f64 = 0.4407;
 
-struct Bench {
-    smoke: bool,
-    words: Vec<String>,
-    cases: Vec<Value>,
-}
-
-impl Bench {
-    fn wants(&self, case: &str) -> bool {
-        self.words.is_empty() || self.words.iter().any(|word| case.contains(word.as_str()))
-    }
-
-    fn push(&mut self, case: &str, unit: &str, mut values: Vec<f64>, note: &str) {
-        values.sort_by(f64::total_cmp);
-        let median = values[values.len() / 2];
-        let spread = (values[values.len() - 1] - values[0]) / median;
-        eprintln!("{case:<52} {median:>11.4e} {unit:<22} {note}");
-        self.cases.push(json!({
-            "suite": "lattice", "case": case, "unit": unit, "better": "higher", "ours": median, "rival": null,
-            "rival_name": null, "rival_version": null, "ratio": null, "runs": values.len(), "spread": spread,
-            "note": note,
-        }));
-    }
-
-    /// `work` units per second of `run`, 7 times after one that warms up.
-    fn rate(&mut self, case: &str, unit: &str, work: f64, note: &str, mut run: impl FnMut()) {
-        if !self.wants(case) {
-            return;
-        }
-        let mut rates = vec![];
-        for round in 0..if self.smoke { 1 } else { 8 } {
-            let start = Instant::now();
-            run();
-            if round > 0 || self.smoke {
-                rates.push(work / start.elapsed().as_secs_f64());
-            }
-        }
-        self.push(case, unit, rates, note);
-    }
+/// `work` units per second of `run`.
+fn rate(bench: &mut Bench, case: &str, unit: &'static str, work: f64, note: &str, mut run: impl FnMut()) {
+    bench.compare(&[Figure::higher(case, unit, note)], |_| vec![work / seconds(&mut run)], vec![]);
 }
 
 fn torus(side: usize, coupling: f64) -> IsingLattice {
@@ -84,7 +49,7 @@ fn one_lattice(bench: &mut Bench, name: &str, lattice: &IsingLattice) {
     let mut rng = Stream::new(0, Purpose::Chain, 0);
     let note = format!("{} of 64 bits in use, one thread", packed.lanes());
     let run = || (0..sweeps).for_each(|_| packed.sweep(&mut rng));
-    bench.rate(&format!("heat bath, {name}"), "spin updates/s", (n * sweeps) as f64, &note, run);
+    rate(bench, &format!("heat bath, {name}"), "spin updates/s", (n * sweeps) as f64, &note, run);
 }
 
 fn heat_baths(bench: &mut Bench) {
@@ -96,7 +61,7 @@ fn heat_baths(bench: &mut Bench) {
 
     let (chains, sweeps) = if bench.smoke { (2, 1) } else { (64, 2000) };
     let mut lattices = vec![PackedIsing::new(&torus(64, CRITICAL)).unwrap(); chains];
-    let threads = format!("{} threads", rayon::current_num_threads());
+    let threads = format!("{} threads", bench.threads);
     let run = || {
         lattices.par_iter_mut().enumerate().for_each(|(i, lattice)| {
             let mut rng = Stream::new(0, Purpose::Chain, i as u64);
@@ -104,19 +69,20 @@ fn heat_baths(bench: &mut Bench) {
         });
     };
     let work = (chains * sweeps * 4096) as f64;
-    bench.rate(&format!("heat bath, {chains} Ising tori 64 x 64"), "spin updates/s", work, &threads, run);
+    rate(bench, &format!("heat bath, {chains} Ising tori 64 x 64"), "spin updates/s", work, &threads, run);
 
     let lattice = torus(64, CRITICAL);
     let sweeps = if bench.smoke { 1 } else { 200 };
     let start = random_states(1, 4096, 2);
     let work = (4096 * sweeps) as f64;
     let kernel = BlockGibbs::new(Colouring::checkerboard(&lattice).unwrap());
-    bench.rate("block Gibbs, Ising torus 64 x 64", "spin updates/s", work, "any energy, one thread", || {
+    rate(bench, "block Gibbs, Ising torus 64 x 64", "spin updates/s", work, "any energy, one thread", || {
         drop(sample_discrete(&kernel, &lattice, &start, 1, 0, sweeps, 0).unwrap());
     });
     let potts = PottsLattice::new(64, 64, Boundary::Torus, 3, 1.005).unwrap();
     let start = random_states(1, 4096, 3);
-    bench.rate(
+    rate(
+        bench,
         "heat bath, Potts torus 64 x 64, 3 states",
         "spin updates/s",
         work,
@@ -126,13 +92,13 @@ fn heat_baths(bench: &mut Bench) {
         },
     );
     let start = vec![vec![0; 4096]];
-    bench.rate("Swendsen-Wang, Ising torus 64 x 64", "spin updates/s", work, "one thread", || {
+    rate(bench, "Swendsen-Wang, Ising torus 64 x 64", "spin updates/s", work, "one thread", || {
         drop(sample_discrete(&SwendsenWang, &lattice, &start, 1, 0, sweeps, 0).unwrap());
     });
     let rbm = machine(784, 500);
     let (start, steps) = (random_states(1, 784, 2), if bench.smoke { 1 } else { 200 });
     let work = (1284 * steps) as f64;
-    bench.rate("block Gibbs, RBM 784 x 500", "bit updates/s", work, "f64, one thread", || {
+    rate(bench, "block Gibbs, RBM 784 x 500", "bit updates/s", work, "f64, one thread", || {
         drop(sample_discrete(&RbmGibbs, &rbm, &start, 1, 0, steps, 0).unwrap());
     });
 }
@@ -152,32 +118,26 @@ where
     K: DiscreteKernel<E> + Sync,
 {
     const CHAINS: usize = 16;
-    if !bench.wants(name) {
-        return;
-    }
-    let (n_draws, calls) = if bench.smoke { (8, 8) } else { (1_000, 50_000usize) };
+    // Calls of one chain that count, and draws kept of them: fewer draws where a step is many calls.
+    let (calls, n_draws) = if bench.smoke { (8 * calls_per_step, 8) } else { (45_000, 900) };
     let thin = (calls / n_draws / calls_per_step).max(1);
-    let n_draws = calls / calls_per_step / thin;
-    let n_draws = if bench.smoke { 8 } else { n_draws };
+    let n_draws = (calls / calls_per_step / thin).max(8);
     let starts = random_states(CHAINS, energy.n_variables(), energy.n_states());
-    let (mut per_call, mut per_second, mut accepted) = (vec![], vec![], 0.0);
-    for seed in 0..if bench.smoke { 1 } else { 3 } {
+    let measure = |seed| {
         // A quarter again as many calls to forget the start; not counted, as in the protocol.
-        let begin = Instant::now();
-        let run = sample_discrete(kernel, energy, &starts, n_draws, n_draws * thin / 4, thin, seed).unwrap();
-        let seconds = begin.elapsed().as_secs_f64() * 0.8;
+        let (burn_in, mut run) = (n_draws * thin / 4, None);
+        let all = seconds(|| {
+            run = Some(sample_discrete(kernel, energy, &starts, n_draws, burn_in, thin, seed).unwrap());
+        });
+        let draws = run.unwrap().draws;
         let energies = Array2::from_shape_fn((CHAINS, n_draws), |(chain, draw)| {
-            energy.energy(run.draws.slice(ndarray::s![chain, draw, ..]).as_slice().unwrap())
+            energy.energy(draws.slice(ndarray::s![chain, draw, ..]).as_slice().unwrap())
         });
         let ess = ess_mean(energies.view()).unwrap();
-        per_call.push(1000.0 * ess / (CHAINS * n_draws * thin * calls_per_step) as f64);
-        per_second.push(ess / seconds);
-        accepted = run.acceptance.iter().sum::<f64>() / CHAINS as f64;
-    }
-    let note = if accepted.is_nan() { note.to_owned() } else { format!("{note}acceptance {accepted:.2}") };
-    bench.push(name, "ESS/1000 calls", per_call, &note);
-    let threads = format!("{} threads", rayon::current_num_threads());
-    bench.push(name, "ESS/s", per_second, &threads);
+        vec![1000.0 * ess / (CHAINS * n_draws * thin * calls_per_step) as f64, ess / (0.8 * all)]
+    };
+    let figures = ["ESS/1000 calls", "ESS/s"].map(|unit| Figure::higher(name, unit, note));
+    bench.compare(&figures, measure, vec![]);
 }
 
 /// The step size at which DMALA accepts 0.57 of its proposals, by halving an interval of `ln h`.
@@ -199,25 +159,16 @@ fn at_equal_calls(bench: &mut Bench) {
         let n = energy.n_variables();
         efficiency(bench, energy, &format!("{name}, Gibbs"), &Gibbs(Scan::Systematic), n, "");
         efficiency(bench, energy, &format!("{name}, Gibbs with gradients"), &GibbsWithGradients, 1, "");
-        let dmala = format!("{name}, DMALA");
-        if bench.wants(&dmala) {
-            let h = tuned(energy, bench.smoke);
-            efficiency(bench, energy, &dmala, &Dmala::new(h), 1, &format!("step size {h:.3}, "));
-        }
+        let h = tuned(energy, bench.smoke);
+        let note = format!("step size {h:.3}, tuned to an acceptance of 0.57");
+        efficiency(bench, energy, &format!("{name}, DMALA"), &Dmala::new(h), 1, &note);
     }
     for coupling in [0.2, 0.4] {
         let (name, lattice) = (format!("Ising 30 x 30, J = {coupling}"), torus(30, coupling));
         all(bench, &name, &lattice);
         // A sweep is 900 conditionals.
         efficiency(bench, &lattice, &format!("{name}, chessboard"), &Checkerboard::new(1), 900, "");
-        efficiency(
-            bench,
-            &lattice,
-            &format!("{name}, Wolff"),
-            &Wolff,
-            900,
-            "a cluster counted as 900 calls, ",
-        );
+        efficiency(bench, &lattice, &format!("{name}, Wolff"), &Wolff, 900, "a cluster counted as 900 calls");
     }
     let rbm = machine(100, 25);
     all(bench, "RBM 100 x 25", &rbm);
@@ -225,18 +176,8 @@ fn at_equal_calls(bench: &mut Bench) {
 }
 
 fn main() {
-    let variable = |name: &str| std::env::var(name).ok();
-    if std::env::args().any(|a| a == "--test") {
-        return;
-    }
-    let threads = variable("EBM_BENCH_THREADS").and_then(|v| v.parse().ok()).unwrap_or(2);
-    rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().unwrap();
-    // cargo itself adds `--bench`.
-    let words = std::env::args().skip(1).filter(|word| !word.starts_with("--")).collect();
-    let mut bench = Bench { smoke: variable("EBM_BENCH_SMOKE").is_some(), words, cases: vec![] };
+    let Some(mut bench) = Bench::from_environment("lattice") else { return };
     heat_baths(&mut bench);
     at_equal_calls(&mut bench);
-    if let Some(path) = variable("EBM_BENCH_OUT") {
-        std::fs::write(path, serde_json::to_string_pretty(&bench.cases).unwrap()).unwrap();
-    }
+    bench.finish();
 }

@@ -183,11 +183,25 @@ impl IsingLattice {
     /// Every edge once, as (site, its right or lower neighbour, coupling).
     pub fn edges(&self) -> Vec<(usize, usize, f64)> {
         let mut edges = Vec::with_capacity(2 * self.n_sites());
-        for site in 0..self.n_sites() {
-            edges.extend(self.right_of(site).map(|other| (site, other, self.right[site])));
-            edges.extend(self.below(site).map(|other| (site, other, self.down[site])));
-        }
+        self.for_each_edge(|site, other, coupling| edges.push((site, other, coupling)));
         edges
+    }
+
+    /// [`IsingLattice::edges`] without a list, in the same order.
+    #[inline]
+    pub(crate) fn for_each_edge(&self, mut f: impl FnMut(usize, usize, f64)) {
+        for row in 0..self.rows {
+            let below = next(row, self.rows, self.boundary == Boundary::Torus);
+            for col in 0..self.cols {
+                let site = row * self.cols + col;
+                if let Some(right) = next(col, self.cols, self.boundary != Boundary::Open) {
+                    f(site, row * self.cols + right, self.right[site]);
+                }
+                if let Some(below) = below {
+                    f(site, below * self.cols + col, self.down[site]);
+                }
+            }
+        }
     }
 
     /// `log f(x)` of spins `[rows * cols]`, each -1 or 1.
@@ -213,17 +227,8 @@ impl IsingLattice {
     /// `log f` with the spin of a site given by a function. As `log f` is linear in each spin, the means of
     /// independent spins give the mean of `log f`.
     pub(crate) fn log_f_by(&self, spin: impl Fn(usize) -> f64) -> f64 {
-        let mut sum = 0.0;
-        for site in 0..self.n_sites() {
-            let mut pull = self.fields[site];
-            if let Some(other) = self.right_of(site) {
-                pull += self.right[site] * spin(other);
-            }
-            if let Some(other) = self.below(site) {
-                pull += self.down[site] * spin(other);
-            }
-            sum += spin(site) * pull;
-        }
+        let mut sum: f64 = self.fields.iter().enumerate().map(|(site, field)| field * spin(site)).sum();
+        self.for_each_edge(|site, other, coupling| sum += coupling * spin(site) * spin(other));
         sum
     }
 }
