@@ -9,6 +9,8 @@ pub enum Expected {
     Exact,
     /// Its law is off by a known amount, and is compared with that: gated.
     KnownBias,
+    /// Its law is off by something that falls with the step size: shown, not gated.
+    Biased,
     /// It leaves the target invariant but does not get around in it: shown in red, not gated.
     DoesNotMix,
 }
@@ -18,6 +20,7 @@ impl Expected {
         match self {
             Self::Exact => "exact",
             Self::KnownBias => "known bias",
+            Self::Biased => "biased",
             Self::DoesNotMix => "does not mix",
         }
     }
@@ -76,11 +79,17 @@ impl Cell {
     pub const HEADER: [&'static str; 8] =
         ["kernel", "target", "theory", "worst |z|", "p", "ESS / gradient", "ESS / s", "verdict"];
 
+    /// Whether theory says that it must be right.
+    pub fn is_gated(&self) -> bool {
+        matches!(self.expected, Expected::Exact | Expected::KnownBias)
+    }
+
     /// Its line in the report's table.
     pub fn row(&self) -> Vec<String> {
         let p = self.exactness.p();
         let verdict = match self.expected {
             _ if p >= LEVEL => "right".to_owned(),
+            Expected::Biased => "biased, as expected".to_owned(),
             Expected::DoesNotMix => match self.caught_by() {
                 signs if signs.is_empty() => "✗ wrong, and no diagnostic says so".to_owned(),
                 signs => format!("✗ wrong; seen by {signs}"),

@@ -4,13 +4,13 @@ use std::time::Instant;
 
 use ebm_core::analytic::{DoubleWell, Exact, Funnel, Gaussian, GaussianMixture, Rosenbrock};
 use ebm_core::random::{Purpose, Stream};
-use ebm_core::{Block, GradEnergy};
+use ebm_core::{Block, GradEnergy, RiemannianMetric};
 use ebm_metrics::samples::exactness;
 use ebm_samplers::{
-    Baoab, Flat, Hmc, Kernel, Mala, MetricChoice, Nuts, SampleConfig, Sampler, Sghmc, Starts, Tempering, Ula,
-    sample,
+    Baoab, Bracket, Hmc, Kernel, Mala, MclmcAdjusted, MetricChoice, Nuts, Rmhmc, SampleConfig, Sampler,
+    Sghmc, Starts, Ula, sample,
 };
-use ndarray::{Array2, ArrayView2, Axis, s};
+use ndarray::{Array2, ArrayView2, Axis};
 use tch::Tensor;
 
 use super::Settings;
@@ -21,6 +21,8 @@ pub struct Gallery<'a> {
     pub settings: &'a Settings,
     pub seed: u64,
     pub cells: Vec<Cell>,
+    /// What annealed importance sampling says of `ln Z`, and what it is.
+    pub bracket: Option<(Bracket, f64)>,
     /// Told after every cell; false ends the run.
     pub tell: &'a mut dyn FnMut(&Cell) -> bool,
 }
@@ -32,18 +34,36 @@ struct How {
     metric: MetricChoice,
 }
 
+/// The funnel's Fisher metric: `1 / 9 + n / 2` for the first coordinate, `e^-v` for the `n` others.
+struct FunnelMetric;
+
+impl RiemannianMetric for FunnelMetric {
+    fn metric(&self, x: &[f64], g: &mut [f64]) {
+        let dim = x.len();
+        g.fill(0.0);
+        g[0] = 1.0 / 9.0 + 0.5 * (dim as f64 - 1.0);
+        (1..dim).for_each(|i| g[i * (dim + 1)] = (-x[0]).exp());
+    }
+
+    fn metric_derivatives(&self, x: &[f64], dg: &mut [f64]) {
+        let dim = x.len();
+        dg.fill(0.0);
+        (1..dim).for_each(|i| dg[i * (dim + 1)] = -(-x[0]).exp());
+    }
+}
+
 /// A law that everything can sample.
 trait Law: Exact + GradEnergy<Vec<f64>> + GradEnergy<Block<f64>> + GradEnergy<Tensor> + Sync {}
 impl<L: Exact + GradEnergy<Vec<f64>> + GradEnergy<Block<f64>> + GradEnergy<Tensor> + Sync> Law for L {}
 
 /// Starts spread more widely than the targets, `[n, dim]`.
-fn starts(n: usize, dim: usize, seed: u64) -> Vec<Vec<f64>> {
+pub(super) fn starts(n: usize, dim: usize, seed: u64) -> Vec<Vec<f64>> {
     let mut stream = Stream::new(seed, Purpose::Start, 0);
     let mut start = || (0..dim).map(|_| 2.0 * stream.normal()).collect();
     (0..n).map(|_| start()).collect()
 }
 
-fn exact_draws(law: &dyn Exact, n: usize, seed: u64) -> Array2<f64> {
+pub(super) fn exact_draws(law: &dyn Exact, n: usize, seed: u64) -> Array2<f64> {
     let mut stream = Stream::new(seed, Purpose::Evaluation, 0);
     let draws: Vec<Vec<f64>> = (0..n).map(|_| law.sample(&mut stream)).collect();
     Array2::from_shape_fn((n, draws[0].len()), |(t, i)| draws[t][i])
@@ -65,8 +85,8 @@ impl Gallery<'_> {
         let means = vec![vec![-6.0, 0.0], vec![6.0, 0.0]];
         let far = GaussianMixture::new(vec![0.3, 0.7], means, vec![1.0; 2])?;
         self.exact_kernels("far_modes", &far, Expected::DoesNotMix)?;
-        self.tempering("far_modes", &far)?;
-        self.exact_kernels("funnel", &Funnel::new(3)?, Expected::DoesNotMix)?;
+        self.across(&far)?;
+        self.funnel()?;
         self.biased_kernels()
     }
 
@@ -97,7 +117,40 @@ impl Gallery<'_> {
         };
         self.cell("hmc_tensors", target, &hmc, law, tensor(many)?, tensor(few)?, &plain, expected)?;
         let diagonal = adapted(0.8, MetricChoice::Diagonal);
-        self.cell("nuts", target, &nuts, law, vectors(many, seed), vectors(few, seed), &diagonal, expected)
+        self.cell("nuts", target, &nuts, law, vectors(many, seed), vectors(few, seed), &diagonal, expected)?;
+        let plain = adapted(0.8, MetricChoice::Unit);
+        self.cell("nuts_tensors", target, &nuts, law, tensor(many)?, tensor(few)?, &plain, expected)?;
+        let microcanonical = (MclmcAdjusted::new(0.3, 6), adapted(0.9, MetricChoice::Unit));
+        let (kernel, how) = &microcanonical;
+        self.cell(
+            "mclmc_adjusted",
+            target,
+            kernel,
+            law,
+            vectors(many, seed),
+            vectors(few, seed),
+            how,
+            expected,
+        )
+    }
+
+    /// A funnel: kernels with one metric everywhere do not get into its neck, one whose metric follows it does.
+    fn funnel(&mut self) -> anyhow::Result<()> {
+        let law = Funnel::new(3)?;
+        self.exact_kernels("funnel", &law, Expected::DoesNotMix)?;
+        let kernel = Rmhmc::new(FunnelMetric, 0.5, 4);
+        let (many, few) = (self.settings.n_chains, self.settings.n_long_chains);
+        let (seed, plain) = (self.seed, How::default());
+        self.cell(
+            "rmhmc",
+            "funnel",
+            &kernel,
+            &law,
+            starts(many, 3, seed),
+            starts(few, 3, seed),
+            &plain,
+            Expected::Exact,
+        )
     }
 
     /// One kernel: one draw from each of many chains against the law, then a few long chains for the cost.
@@ -117,7 +170,10 @@ impl Gallery<'_> {
         S: Starts<K, L>,
         K: Kernel<S::Point, L>,
     {
-        let Settings { burn_in, settle, n_draws, .. } = *self.settings;
+        if !self.wants(kernel_name, target) {
+            return Ok(());
+        }
+        let &Settings { burn_in, settle, n_draws, .. } = self.settings;
         // A chain's adapted step size depends on where it was: only steps after the adaptation forget that.
         let config = SampleConfig {
             n_draws: 1,
@@ -154,7 +210,7 @@ impl Gallery<'_> {
         self.add(Cell { kernel: kernel_name, target, expected, exactness: found, cost: Some(cost) })
     }
 
-    fn against(
+    pub(super) fn against(
         &self,
         law: &dyn Exact,
         draws: ArrayView2<f64>,
@@ -163,33 +219,15 @@ impl Gallery<'_> {
         Ok(exactness(draws, &law.mean(), &law.covariance(), exact.view())?)
     }
 
+    /// Whether the cell was asked for.
+    pub(super) fn wants(&self, kernel: &str, target: &str) -> bool {
+        format!("{kernel}_{target}").contains(&self.settings.only)
+    }
+
     pub(super) fn add(&mut self, cell: Cell) -> anyhow::Result<()> {
         let go_on = (self.tell)(&cell);
         self.cells.push(cell);
         if go_on { Ok(()) } else { Err(ebm_core::Error::stopped().into()) }
-    }
-
-    /// Parallel tempering, one ladder per chain.
-    fn tempering<L: Law>(&mut self, target: &'static str, law: &L) -> anyhow::Result<()> {
-        let dim = law.mean().len();
-        let (kernel, Settings { n_chains, n_sweeps, .. }) = (Hmc::new(0.5, 4), *self.settings);
-        let tempering = Tempering { n_draws: n_sweeps, seed: self.seed, ..Tempering::geometric(0.02, 8) };
-        let begin = Instant::now();
-        let run = tempering.run(&kernel, &Flat, law, starts(n_chains, dim, self.seed))?;
-        let seconds = begin.elapsed().as_secs_f64();
-        let found = self.against(law, run.draws.slice(s![.., n_sweeps - 1, ..]))?;
-        let few = self.settings.n_long_chains;
-        let summary = ebm_metrics::chains::summary(run.draws.slice(s![..few, .., ..]))?;
-        let share = few as f64 / n_chains as f64;
-        let cost = Cost {
-            ess: summary.parameters.iter().map(|p| p.ess_bulk).fold(f64::INFINITY, f64::min),
-            gradients: (few * n_sweeps * run.betas.len() * 4) as f64,
-            seconds: seconds * share,
-            r_hat: summary.worst_r_hat(),
-            n_diverged: 0,
-        };
-        let expected = Expected::Exact;
-        self.add(Cell { kernel: "tempering", target, expected, exactness: found, cost: Some(cost) })
     }
 
     /// Kernels without an accept step, against the law that theory says they have instead of a standard normal.
@@ -207,8 +245,11 @@ impl Gallery<'_> {
         K: Kernel<Vec<f64>, Gaussian> + Sync,
         Vec<Vec<f64>>: Starts<K, Gaussian, Point = Vec<f64>>,
     {
+        if !self.wants(name, "standard_normal") {
+            return Ok(());
+        }
         let law = Gaussian::standard(2)?;
-        let Settings { n_chains, burn_in, n_exact, .. } = *self.settings;
+        let &Settings { n_chains, burn_in, n_exact, .. } = self.settings;
         let config =
             SampleConfig { n_draws: 1, burn_in, seed: self.seed, diagnostics: false, ..Default::default() };
         let run = sample(kernel, &law, starts(n_chains, 2, self.seed), &config)?;

@@ -139,7 +139,10 @@ impl Gallery<'_> {
         E: DiscreteEnergy + Sync,
         K: DiscreteKernel<E> + Sync,
     {
-        let Settings { n_chains, discrete_burn_in, .. } = *self.settings;
+        if !self.wants(kernel_name, target) {
+            return Ok(());
+        }
+        let &Settings { n_chains, discrete_burn_in, .. } = self.settings;
         let many = starts(energy, n_chains, self.seed);
         let run = sample_discrete(kernel, energy, &many, 1, discrete_burn_in, 1, self.seed)?;
         let exactness = law.compare(energy, &run.draws.index_axis(Axis(1), 0).to_owned())?;
@@ -154,7 +157,7 @@ impl Gallery<'_> {
         E: DiscreteEnergy + Sync,
         K: DiscreteKernel<E> + Sync,
     {
-        let Settings { n_long_chains, n_draws, .. } = *self.settings;
+        let &Settings { n_long_chains, n_draws, .. } = self.settings;
         let few = starts(energy, n_long_chains, self.seed + 1_000_000);
         let begin = Instant::now();
         let run = sample_discrete(kernel, energy, &few, n_draws, 100, 1, self.seed + 1_000_000)?;
@@ -181,7 +184,10 @@ impl Gallery<'_> {
     where
         K: DiscreteKernel<IsingLattice> + Sync,
     {
-        let Settings { n_chains, discrete_burn_in, .. } = *self.settings;
+        if !self.wants(kernel_name, "cold_ising") {
+            return Ok(());
+        }
+        let &Settings { n_chains, discrete_burn_in, .. } = self.settings;
         let law = TransferMatrix::new(lattice.clone())?;
         let up = vec![vec![1u8; lattice.n_sites()]; n_chains];
         let run = sample_discrete(kernel, lattice, &up, 1, discrete_burn_in, 1, self.seed)?;

@@ -8,6 +8,7 @@
 mod cell;
 mod continuous;
 mod discrete;
+mod log_z;
 
 use serde::Deserialize;
 
@@ -15,19 +16,21 @@ use crate::experiment::{Experiment, Plan, Status};
 use crate::preset::Preset;
 use crate::run::Run;
 use crate::usage::usage;
-use cell::{Cell, Expected};
+use cell::Cell;
 use continuous::Gallery;
 
 /// The experiment.
 pub struct Samplers;
 
-/// Cells that are shown and not gated: six kernels on two targets, two on the cold lattice.
-const N_UNGATED: u64 = 14;
+/// Cells that are shown and not gated: eight kernels on two targets, two on the cold lattice, and a biased one.
+const N_UNGATED: u64 = 19;
 
 /// `[sampler]`.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
+    /// Only the cells whose name, `<kernel>_<target>`, contains this; empty for all.
+    pub only: String,
     /// Independent chains that are compared with the law, one draw each.
     pub n_chains: usize,
     /// Steps in which they adapt.
@@ -49,7 +52,8 @@ pub struct Settings {
 impl Settings {
     fn read(preset: &Preset) -> anyhow::Result<Self> {
         let settings: Self = preset.section("sampler")?;
-        let Self { n_chains, burn_in, settle, n_exact, n_long_chains, n_draws, n_sweeps, .. } = settings;
+        let Self { n_chains, burn_in, settle, n_exact, n_long_chains, n_draws, n_sweeps, .. } =
+            settings.clone();
         for (name, value, least) in [
             ("n_chains", n_chains, 8),
             ("burn_in", burn_in, 20),
@@ -96,10 +100,15 @@ impl Experiment for Samplers {
             progress.update(done, None);
             !stop.load(std::sync::atomic::Ordering::Relaxed)
         };
-        let mut gallery =
-            Gallery { settings: &settings, seed: run.seed(), cells: Vec::new(), tell: &mut tell };
+        let mut gallery = Gallery {
+            settings: &settings,
+            seed: run.seed(),
+            cells: Vec::new(),
+            bracket: None,
+            tell: &mut tell,
+        };
         let end = gallery.continuous().and_then(|()| gallery.discrete());
-        let cells = std::mem::take(&mut gallery.cells);
+        let (cells, bracket) = (std::mem::take(&mut gallery.cells), gallery.bracket.take());
         match end {
             Err(e) if e.downcast_ref::<ebm_core::Error>().is_some_and(ebm_core::Error::is_stopped) => {
                 return Ok(Status::Interrupted);
@@ -107,6 +116,11 @@ impl Experiment for Samplers {
             other => other?,
         }
         show(&cells, run)?;
+        if let Some((bracket, log_z)) = bracket {
+            let inside = (log_z - bracket.lower.0).min(bracket.upper.0 - log_z);
+            run.report.note(&format!("Annealed importance sampling: {bracket}; exact ln Z {log_z:.4}."));
+            run.report.judge("ais_bracket", inside, None)?;
+        }
         Ok(if run.is_smoke() { Status::Smoke } else { Status::Complete })
     }
 }
@@ -135,7 +149,7 @@ fn show(cells: &[Cell], run: &mut Run) -> anyhow::Result<()> {
             run.report.metric(&format!("ess_per_gradient.{name}"), cost.ess / cost.gradients);
             run.report.metric(&format!("ess_per_second.{name}"), cost.ess / cost.seconds);
         }
-        if cell.expected != Expected::DoesNotMix {
+        if cell.is_gated() {
             run.report.judge(&name, p, None)?;
         }
     }
