@@ -40,6 +40,8 @@ mod nuts;
 #[cfg(feature = "nuts-rs")]
 mod nuts_rs;
 #[cfg(feature = "torch")]
+mod nuts_batch;
+#[cfg(feature = "torch")]
 mod replay_buffer;
 mod rmhmc;
 mod sample;
@@ -85,6 +87,8 @@ pub use mclmc_adjusted::MclmcAdjusted;
 pub use metric::Metric;
 pub use metropolis::metropolis;
 pub use nuts::{Nuts, NutsInfo, NutsWork};
+#[cfg(feature = "torch")]
+pub use nuts_batch::NutsBatchInfo;
 #[cfg(feature = "torch")]
 pub use replay_buffer::{Replay, ReplayBuffer, ReplayConfig, ReplayState};
 pub use rmhmc::{Rmhmc, RmhmcWork};

@@ -9,14 +9,14 @@
 //! 2017 (arXiv 1701.02434); the walk without recursion, Phan, Pradhan and Jankowiak 2019 (arXiv 1912.11554).
 
 use ebm_core::random::Stream;
-use ebm_core::{Error, GradEnergy, Point, Result, Schedule};
+use ebm_core::{Error, GradEnergy, Point, Real, Result, Schedule};
 use serde::{Deserialize, Serialize};
 
 use crate::kernel::{Kernel, State, StepInfo, bare_state, check_step_size};
 use crate::metric::Metric;
 
 /// A leaf whose energy is this far above the start's ends the path as diverged (Stan's limit).
-const DIVERGENCE: f64 = 1000.0;
+pub(crate) const DIVERGENCE: f64 = 1000.0;
 
 /// Settings of the No-U-Turn Sampler. Exact: the target is its stationary law at any step size.
 ///
@@ -55,6 +55,14 @@ impl Nuts {
     pub fn max_depth(mut self, max_depth: u32) -> Self {
         self.max_depth = max_depth;
         self
+    }
+
+    pub(crate) fn check_settings(&self) -> Result<()> {
+        check_step_size(&self.step_size)?;
+        if !(1..=20).contains(&self.max_depth) {
+            return Err(Error::bad_value("max_depth", self.max_depth, "1 to 20", "10 is usual"));
+        }
+        Ok(())
     }
 }
 
@@ -300,16 +308,12 @@ impl<X: Point<Scalar = f64>> NutsWork<X> {
     }
 }
 
-impl<X: Point<Scalar = f64, Rng = Stream>, E: GradEnergy<X> + ?Sized> Kernel<X, E> for Nuts {
-    type Work = NutsWork<X>;
+impl<T: Real, E: GradEnergy<Vec<T>> + ?Sized> Kernel<Vec<T>, E> for Nuts {
+    type Work = NutsWork<Vec<T>>;
     type Info = NutsInfo;
 
     fn check(&self) -> Result<()> {
-        check_step_size(&self.step_size)?;
-        if !(1..=20).contains(&self.max_depth) {
-            return Err(Error::bad_value("max_depth", self.max_depth, "1 to 20", "10 is usual"));
-        }
-        Ok(())
+        self.check_settings()
     }
 
     fn step_size(&self) -> &Schedule {
@@ -320,19 +324,19 @@ impl<X: Point<Scalar = f64, Rng = Stream>, E: GradEnergy<X> + ?Sized> Kernel<X, 
         true
     }
 
-    fn init(&self, energy: &E, x: X) -> Result<State<X, Self::Work>> {
+    fn init(&self, energy: &E, x: Vec<T>) -> Result<State<Vec<T>, Self::Work>> {
         let work = NutsWork::new(&x, self.max_depth)?;
         let mut state = bare_state(x, &self.step_size, work)?;
         state.energy = energy.energy_grad(&state.x, &mut state.grad)?;
         Ok(state)
     }
 
-    fn refresh(&self, energy: &E, state: &mut State<X, Self::Work>) -> Result<()> {
+    fn refresh(&self, energy: &E, state: &mut State<Vec<T>, Self::Work>) -> Result<()> {
         state.energy = energy.energy_grad(&state.x, &mut state.grad)?;
         Ok(())
     }
 
-    fn step(&self, energy: &E, state: &mut State<X, Self::Work>, rng: &mut Stream) -> Result<NutsInfo> {
+    fn step(&self, energy: &E, state: &mut State<Vec<T>, Self::Work>, rng: &mut Stream) -> Result<NutsInfo> {
         let State { x, grad, energy: here, step_size, metric, work, .. } = state;
         let [back, front] = &mut work.ends;
         back.x.set_from(x)?;
