@@ -12,7 +12,7 @@
 
 use ebm_core::torch::TensorRng;
 use ebm_core::{GradEnergy, Result, Schedule, TensorMask, TensorScalar};
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use crate::kernel::{Kernel, State, StepInfo, bare_state};
 use crate::metric::Metric;
@@ -55,8 +55,31 @@ struct Drawn {
 }
 
 impl Drawn {
+    /// Its own memory, to be written in place.
+    fn copy(&self) -> Result<Self> {
+        Ok(Self {
+            x: self.x.f_alias_copy()?,
+            grad: self.grad.f_alias_copy()?,
+            energy: self.energy.f_alias_copy()?,
+        })
+    }
+
+    /// The rows `from` of `other` into the rows `to`, in place.
+    fn set_rows(&mut self, to: &Tensor, other: &Self, from: &Tensor) -> Result<()> {
+        let new = other.rows(from)?;
+        let _ = self.x.f_index_copy_(0, to, &new.x)?;
+        let _ = self.grad.f_index_copy_(0, to, &new.grad)?;
+        let _ = self.energy.f_index_copy_(0, to, &new.energy)?;
+        Ok(())
+    }
+
     /// Take `other` where `mask` holds.
-    fn replace_where(&mut self, mask: &Tensor, other: &Self) -> Result<()> {
+    fn set_where(&mut self, mask: &Tensor, other: &Self) -> Result<()> {
+        if self.x.device() == Device::Cpu {
+            // Reading the mask waits for nothing here, and mostly few chains move.
+            let moving = mask.f_nonzero()?.f_view(-1)?;
+            return self.set_rows(&moving, other, &moving);
+        }
         let wide = mask.f_unsqueeze(1)?;
         self.x = other.x.f_where_self(&wide, &self.x)?;
         self.grad = other.grad.f_where_self(&wide, &self.grad)?;
@@ -226,10 +249,10 @@ impl Half {
         self.slope = whitening.slope(&leaf.grad)?;
         self.momentum = half_way.f_addcmul(&self.kick, &self.slope)?;
         self.sum = self.sum.f_add(&half_way)?;
-        self.weigh(leaf, log_uniform)
+        self.weigh(&leaf, log_uniform)
     }
 
-    fn weigh(&mut self, leaf: Drawn, log_uniform: &Tensor) -> Result<()> {
+    fn weigh(&mut self, leaf: &Drawn, log_uniform: &Tensor) -> Result<()> {
         self.norm2 = squares(&self.momentum)?;
         let gain = self.hamiltonian.f_sub(&leaf.energy)?.f_sub(&self.norm2.f_mul_scalar(0.5)?)?;
         self.n_leapfrogs = self.n_leapfrogs.f_add(&self.alive)?;
@@ -240,9 +263,12 @@ impl Half {
         let gain = gain.f_where_scalarother(&self.alive, f64::NEG_INFINITY)?;
         self.accept_sum = self.accept_sum.f_add(&gain.f_clamp_max(0.0)?.f_exp()?)?;
         self.log_weight = self.log_weight.f_logaddexp(&gain)?;
-        let better = gain.f_sub(&self.log_weight)?.f_gt_tensor(log_uniform)?;
-        self.drawn.replace_where(&better, &leaf)?;
-        Ok(())
+        if self.marks.is_empty() {
+            self.drawn = leaf.copy()?; // The first leaf: whoever is alive takes it.
+            return Ok(());
+        }
+        let moves = gain.f_sub(&self.log_weight)?.f_gt_tensor(log_uniform)?;
+        self.drawn.set_where(&moves, leaf)
     }
 
     /// The trapezoid sum from the start to the last leaf.
@@ -339,11 +365,7 @@ impl Paths {
             n_leapfrogs: zero.f_zeros_like()?,
             diverged: zero.f_zeros_like()?.f_to_kind(Kind::Bool)?,
             depth: zero,
-            drawn: Drawn {
-                x: start.x.f_alias_copy()?,
-                grad: start.grad.f_alias_copy()?,
-                energy: start.energy.f_alias_copy()?,
-            },
+            drawn: start.copy()?,
         })
     }
 
@@ -403,10 +425,7 @@ impl Paths {
         let moves = half.log_weight.f_sub(&old_weight)?.f_gt_tensor(&log_uniform.f_index_select(0, rows)?)?;
         let moving = moves.f_logical_and(alive)?.f_nonzero()?.f_view(-1)?;
         let to = rows.f_index_select(0, &moving)?;
-        let new = half.drawn.rows(&moving)?;
-        let _ = self.drawn.x.f_index_copy_(0, &to, &new.x)?;
-        let _ = self.drawn.grad.f_index_copy_(0, &to, &new.grad)?;
-        let _ = self.drawn.energy.f_index_copy_(0, &to, &new.energy)?;
+        self.drawn.set_rows(&to, &half.drawn, &moving)?;
         let _ = self.log_weight.f_index_copy_(0, rows, &old_weight.f_logaddexp(&half.log_weight)?)?;
 
         // Of a chain that is not alive nothing below is used again.

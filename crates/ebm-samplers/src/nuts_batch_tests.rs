@@ -3,7 +3,7 @@
 use ebm_core::analytic::{DoubleWell, Exact, Funnel, Gaussian};
 use ebm_core::random::{Purpose, Stream};
 use ebm_core::{Energy, GraphEnergy, Torch};
-use tch::{Device, nn};
+use tch::nn;
 
 use super::*;
 
