@@ -22,15 +22,17 @@ const CHAINS: usize = 256;
 const DIM: usize = 8;
 const STEPS: u64 = 50;
 
-/// A kernel on all kinds of points: its name, its gradients (or energies) per step, its settings. `host_chain` in
-/// front for one that runs on host chains alone.
+/// A kernel on all kinds of points: its name, its gradients (or energies) per step, its settings. `no_blocks` in
+/// front for one that does not run on blocks.
 macro_rules! bench {
-    (host_chain $c:ident, $name:literal, $gradients:literal, $kernel:expr) => {{
+    (no_blocks $c:ident, $name:literal, $gradients:literal, $kernel:expr) => {{
         let kernel = $kernel;
         let mut group = $c.benchmark_group($name);
         group.throughput(Throughput::Elements((CHAINS * DIM) as u64 * STEPS * $gradients));
         let size = BatchSize::LargeInput;
         group.bench_function("vectors", |b| b.iter_batched(vectors, |x| host(&kernel, x), size));
+        #[cfg(feature = "torch")]
+        group.bench_function("tensors", |b| b.iter_batched(tensors, |x| batch(&kernel, x), size));
         group.finish();
     }};
     ($c:ident, $name:literal, $gradients:literal, $kernel:expr) => {{
@@ -54,7 +56,7 @@ fn kernels(c: &mut Criterion) {
     bench!(c, "SGHMC", 1, Sghmc::new(0.01, 0.1));
     bench!(c, "HMC", 10, Hmc::new(0.05, 10).jitter(0.0));
     // Steps too short to turn within 3 doublings: always 7 leapfrogs.
-    bench!(host_chain c, "NUTS", 7, Nuts::new(0.005).max_depth(3));
+    bench!(no_blocks c, "NUTS", 7, Nuts::new(0.005).max_depth(3));
 }
 
 fn energy() -> DoubleWell {

@@ -2,7 +2,8 @@
 //!
 //! * [`sample`]: the entry for users; [`SampleConfig`] says how much, [`Run`] is what comes out.
 //! * Kernels, one file each: [`Ula`] (SGLD), [`Mala`], [`Baoab`] (underdamped Langevin), [`Sghmc`], [`Hmc`], [`Mclmc`] and
-//!   [`MclmcAdjusted`] (microcanonical); on host chains alone [`Nuts`], and [`Rmhmc`] with a metric of the position.
+//!   [`MclmcAdjusted`] (microcanonical); on host chains and tensors
+//!   [`Nuts`]; on host chains alone [`Rmhmc`] with a metric of the position.
 //! * [`AnnealedLangevin`]: Langevin through a sequence of energies, from the noisiest to the cleanest.
 //! * [`sample_discrete`]: chains of discrete variables. Its kernels: [`Gibbs`], [`BlockGibbs`], [`RbmGibbs`], [`Checkerboard`],
 //!   [`GibbsWithGradients`], [`Dula`], [`Dmala`], [`SwendsenWang`], [`Wolff`]; [`DiscreteKernel`] for your own.

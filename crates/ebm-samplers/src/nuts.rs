@@ -20,6 +20,7 @@ pub(crate) const DIVERGENCE: f64 = 1000.0;
 
 /// Settings of the No-U-Turn Sampler. Exact: the target is its stationary law at any step size.
 ///
+/// Runs on host chains, each with its own path, and on tensors in lock step; not on blocks.
 /// Use it when nothing is known about a good path length. Not for targets whose gradient is not the energy's, and
 /// not across separated modes.
 ///

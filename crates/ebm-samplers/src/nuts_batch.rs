@@ -45,6 +45,18 @@ impl StepInfo<Tensor> for NutsBatchInfo {
     fn diverged(&self) -> Option<&TensorMask> {
         Some(&self.diverged)
     }
+    fn hamiltonian(&self) -> Option<&TensorScalar> {
+        Some(&self.hamiltonian)
+    }
+    fn n_leapfrogs(&self) -> Option<TensorScalar> {
+        Some(self.n_leapfrogs.clone())
+    }
+    fn tree_depth(&self) -> Option<TensorScalar> {
+        Some(self.depth.clone())
+    }
+    fn saturated(&self) -> Option<&TensorMask> {
+        Some(&self.saturated)
+    }
 }
 
 /// Positions `[n, dim]` with gradient and energy `[n]`: nothing is evaluated twice.
