@@ -2,8 +2,8 @@
 //!
 //! * [`sample`]: the entry for users; [`SampleConfig`] says how much, [`Run`] is what comes out.
 //! * Kernels, one file each: [`Ula`] (SGLD), [`Mala`], [`Baoab`] (underdamped Langevin), [`Sghmc`], [`Hmc`], [`Mclmc`] and
-//!   [`MclmcAdjusted`] (microcanonical); on host chains and tensors
-//!   [`Nuts`]; on host chains alone [`Rmhmc`] with a metric of the position.
+//!   [`MclmcAdjusted`] (microcanonical); on host chains and tensors [`Nuts`]; on host chains alone [`Rmhmc`] with a metric
+//!   of the position.
 //! * [`AnnealedLangevin`]: Langevin through a sequence of energies, from the noisiest to the cleanest.
 //! * [`sample_discrete`]: chains of discrete variables. Its kernels: [`Gibbs`], [`BlockGibbs`], [`RbmGibbs`], [`Checkerboard`],
 //!   [`GibbsWithGradients`], [`Dula`], [`Dmala`], [`SwendsenWang`], [`Wolff`]; [`DiscreteKernel`] for your own.
@@ -38,10 +38,10 @@ mod mclmc_adjusted;
 mod metric;
 mod metropolis;
 mod nuts;
-#[cfg(feature = "nuts-rs")]
-mod nuts_rs;
 #[cfg(feature = "torch")]
 mod nuts_batch;
+#[cfg(feature = "nuts-rs")]
+mod nuts_rs;
 #[cfg(feature = "torch")]
 mod replay_buffer;
 mod rmhmc;

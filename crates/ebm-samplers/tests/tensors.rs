@@ -10,8 +10,8 @@ use ebm_core::random::Purpose;
 use ebm_core::torch::TensorRng;
 use ebm_metrics::chains::mcse_mean;
 use ebm_samplers::{
-    Baoab, DrawFolder, Hmc, Info, Mala, Mclmc, MclmcAdjusted, Observer, SampleConfig, State, Ula, sample,
-    sample_batch, sample_into,
+    Baoab, DrawFolder, Hmc, Info, Mala, Mclmc, MclmcAdjusted, Nuts, Observer, SampleConfig, State, Ula,
+    sample, sample_batch, sample_into,
 };
 use ndarray::{Array2, ArrayView3, s};
 use tch::{Device, Kind, Tensor, nn};
@@ -39,7 +39,8 @@ fn kernels_are_exact_or_biased_as_known() {
     let hmc = sample(&Hmc::new(0.2, 5), &law, start(256, 2), &adapted).unwrap();
     let mala = sample(&Mala::new(0.6), &law, start(512, 2), &config).unwrap();
     let mclmc = sample(&MclmcAdjusted::new(0.8, 3), &law, start(256, 2), &adapted).unwrap();
-    for run in [&hmc, &mala, &mclmc] {
+    let nuts = sample(&Nuts::new(0.2), &law, start(256, 2), &adapted).unwrap();
+    for run in [&hmc, &mala, &mclmc, &nuts] {
         assert_variance(run.draws.array(), 0, mean[0], covariance[0]);
         assert_variance(run.draws.array(), 1, mean[1], covariance[3]);
         assert_eq!(run.summary.n_diverged.iter().sum::<u64>(), 0);
