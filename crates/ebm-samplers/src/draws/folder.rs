@@ -19,7 +19,7 @@ pub(super) const PACKED: [&str; 3] = ["draws.npz", "draws.json", "draws.arrow"];
 /// chain, whatever the number of draws.
 ///
 /// ```no_run
-/// use ebm_core::analytic::DoubleWell;
+/// use ebm_core::analytic::Gaussian;
 /// use ebm_samplers::{DrawFolder, Hmc, SampleConfig, sample_into};
 ///
 /// # fn main() -> ebm_core::Result<()> {
@@ -27,7 +27,7 @@ pub(super) const PACKED: [&str; 3] = ["draws.npz", "draws.json", "draws.arrow"];
 /// let starts = vec![vec![0.0; 2], vec![1.0; 2]];
 /// let config = SampleConfig { n_draws: 1_000_000, ..SampleConfig::default() };
 /// // Chains that are vectors: chain i is point i.
-/// sample_into(&Hmc::new(0.1, 10), &DoubleWell::default(), starts, &config, |i| folder.sink(i))?;
+/// sample_into(&Hmc::new(0.1, 10), &Gaussian::standard(2)?, starts, &config, |i| folder.sink(i))?;
 /// # Ok(())
 /// # }
 /// ```
