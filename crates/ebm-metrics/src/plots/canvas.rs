@@ -346,7 +346,7 @@ fn n_labels(range: &Range<f64>, log: bool, wanted: usize, room: u32) -> usize {
     let fits = |n: &usize| {
         let ticks = axis.key_points(*n);
         let longest = ticks.iter().map(|v| tick(*v).chars().count()).max().unwrap_or(0);
-        ticks.len() >= 3 && ticks.len() * (longest + 1) <= room as usize
+        ticks.len() >= 3 && ticks.len() * (longest + 1) <= room as usize + 1
     };
     (wanted..=3 * wanted).find(fits).unwrap_or(wanted)
 }
