@@ -4,16 +4,12 @@
 
 #![allow(clippy::unwrap_used)]
 
-use ebm_core::analytic::Gaussian;
+use ebm_core::analytic::{EightSchools, Gaussian};
 use ebm_core::random::{Purpose, Stream};
 use ebm_core::{GradEnergy, Host};
 use ebm_metrics::chains::ess_bulk;
 use ebm_samplers::{Draws, Nuts, NutsRs, SampleConfig, sample};
 use ndarray::{Axis, s};
-
-#[path = "../benches/samplers/targets.rs"]
-#[allow(dead_code)]
-mod targets;
 
 const CHAINS: usize = 32;
 const DRAWS: usize = 400;
@@ -83,8 +79,7 @@ fn the_same_law_on_a_correlated_gaussian() {
 
 #[test]
 fn the_same_law_on_eight_schools() {
-    let schools = Host::value_grad(10, targets::eight_schools_non_centred);
-    let (worst, ratio, error) = compare(&schools, 10);
+    let (worst, ratio, error) = compare(&EightSchools::non_centred(), 10);
     eprintln!(
         "largest |z| of 20 moments {worst:.2}, ESS per gradient ours / theirs {ratio:.3} +- {error:.3}"
     );

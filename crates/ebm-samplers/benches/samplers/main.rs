@@ -15,7 +15,6 @@ mod lattice;
 #[cfg(feature = "torch")]
 mod network;
 mod nuts;
-mod targets;
 
 use ebm_core::random::{Purpose, Stream};
 use ebm_core::{Block, HostPoint};

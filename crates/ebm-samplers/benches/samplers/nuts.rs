@@ -3,11 +3,11 @@
 //! Each adapts in its own way over the same number of steps, from starts uniform in [-2, 2]. A gradient is a leapfrog
 //! after warm-up; effective sample sizes are by our estimator, the least over the coordinates (bulk).
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use ebm_core::analytic::{Gaussian, Rosenbrock};
+use ebm_core::GradEnergy;
+use ebm_core::analytic::{EightSchools, Gaussian, LogisticRegression, Rosenbrock};
 use ebm_core::random::{Purpose, Stream};
-use ebm_core::{GradEnergy, Host};
 use ebm_metrics::chains::ess_bulk;
 use ebm_samplers::{Nuts, SampleConfig, Sampler};
 use ndarray::{Array3, ArrayView3, Axis, s};
@@ -17,9 +17,9 @@ use serde_json::{Value, json};
 use crate::harness::program::Program;
 use crate::harness::{Bench, Figure, Rival, seconds};
 use crate::hmc::correlated;
-use crate::targets;
 
 const TARGET_ACCEPT: f64 = 0.8;
+const FEATURES: usize = 24;
 
 /// How much is sampled.
 struct Size {
@@ -39,10 +39,8 @@ pub fn run(bench: &mut Bench) {
         blackjax: Program::start(bench, "blackjax", "1.7.1", "JAX", "with_blackjax.py"),
         draws_file: std::env::temp_dir().join(format!("ebm-bench-{}.f64", std::process::id())),
     };
-    let rows = targets::logistic_rows();
     let data_file = rivals.draws_file.with_extension("data");
-    let bytes: Vec<u8> = rows.iter().flat_map(|value| value.to_le_bytes()).collect();
-    std::fs::write(&data_file, bytes).unwrap();
+    let logistic = logistic_regression(&data_file);
 
     let deviation = |i: usize| 0.1 * 100f64.powf(i as f64 / 99.0);
     let variances = (0..100).map(|i| deviation(i).powi(2)).collect();
@@ -54,17 +52,32 @@ pub fn run(bench: &mut Bench) {
     let settings = json!({"target": "correlated_normal", "correlation": 0.9});
     case("100-d normal, correlations 0.9^|i-j|", settings, 100, &correlated(100));
     case("banana", json!({"target": "banana"}), 2, &Rosenbrock::standard(2).unwrap());
-    let schools = Host::value_grad(10, targets::eight_schools_centred);
+    let schools = EightSchools::centred();
     case("eight schools, centred", json!({"target": "eight_schools_centred"}), 10, &schools);
-    let schools = Host::value_grad(10, targets::eight_schools_non_centred);
+    let schools = EightSchools::non_centred();
     case("eight schools, not centred", json!({"target": "eight_schools_non_centred"}), 10, &schools);
-    let settings = json!({"target": "logistic", "data_file": data_file, "prior_scale": targets::PRIOR_SCALE});
-    let logistic = Host::value_grad(targets::FEATURES, move |x: &[f64], grad: &mut [f64]| {
-        targets::logistic(&rows, x, grad)
-    });
-    case("logistic regression, 1,000 x 24", settings, targets::FEATURES, &logistic);
+    let settings = json!({"target": "logistic", "data_file": data_file, "prior_scale": 1.0});
+    case("logistic regression, 1,000 x 24", settings, FEATURES, &logistic);
     let _ = std::fs::remove_file(data_file);
     let _ = std::fs::remove_file(&rivals.draws_file);
+}
+
+/// 1,000 rows of standard normal features, labels drawn with standard normal weights, a standard normal prior; the
+/// features with the label (0 or 1) last are left in a file of f64 for the Python programs.
+fn logistic_regression(data_file: &Path) -> LogisticRegression {
+    let mut rng = Stream::new(0, Purpose::Synthetic, 0);
+    let (mut weights, mut rows) = (vec![0.0; FEATURES], vec![0.0; 1000 * FEATURES]);
+    rng.fill_normal(&mut weights);
+    rng.fill_normal(&mut rows);
+    let (mut labels, mut bytes) = (Vec::new(), Vec::new());
+    for row in rows.chunks_exact(FEATURES) {
+        let logit: f64 = row.iter().zip(&weights).map(|(x, w)| x * w).sum();
+        labels.push(rng.uniform() < 1.0 / (1.0 + (-logit).exp()));
+        let label = f64::from(u8::from(labels[labels.len() - 1]));
+        row.iter().chain([&label]).for_each(|value: &f64| bytes.extend(value.to_le_bytes()));
+    }
+    std::fs::write(data_file, bytes).unwrap();
+    LogisticRegression::new(FEATURES, rows, &labels, 1.0).unwrap()
 }
 
 /// What can be sampled here.
