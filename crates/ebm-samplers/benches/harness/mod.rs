@@ -43,7 +43,8 @@ impl Figure {
     }
 }
 
-/// The figures of one run, whose number (from 0) may serve as a seed; or why there are none.
+/// The figures of one run, whose number (from 0) may serve as a seed, NaN where a rival has none; or why there are none
+/// at all.
 pub type Contender<'a> = Box<dyn FnMut(u64) -> Result<Vec<f64>, String> + 'a>;
 
 /// Someone else's way to do the same work.
@@ -161,6 +162,9 @@ impl Bench {
             }
             for (rival, results) in rivals.iter().zip(&others) {
                 let theirs = results.as_ref().map(|r| median(column(r, k))).ok();
+                if theirs.is_some_and(f64::is_nan) {
+                    continue;
+                }
                 self.push(figure, column(&own, k), Some((rival, theirs)));
             }
         }

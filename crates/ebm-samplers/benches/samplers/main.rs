@@ -12,7 +12,6 @@ mod harness;
 mod hmc;
 mod langevin;
 mod lattice;
-#[cfg(feature = "torch")]
 mod network;
 mod nuts;
 
@@ -25,7 +24,6 @@ fn main() {
     let Some(mut bench) = Bench::from_environment("samplers") else { return };
     langevin::run(&mut bench);
     hmc::run(&mut bench);
-    #[cfg(feature = "torch")]
     network::run(&mut bench);
     nuts::run(&mut bench);
     lattice::run(&mut bench);
