@@ -1,7 +1,8 @@
 //! `cargo xtask bench samplers`: our kernels and, with `--rivals`, other libraries on the same work.
 //!
 //! Same target, dimension, chains, steps, threads and precision, ours and theirs in turn. What is not the same stands
-//! in each case's note. The rivals' programs are in `benches/rivals/`.
+//! in each case's note. The rivals' programs are in `benches/rivals/`. Words after `--` choose parts: `langevin`, `hmc`,
+//! `network`, `nuts`, `lattice`.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::print_stderr)]
 
@@ -20,13 +21,22 @@ use ebm_core::{Block, HostPoint};
 use ebm_samplers::{Kernel, sample_host};
 use harness::Bench;
 
+const PARTS: [(&str, fn(&mut Bench)); 5] = [
+    ("langevin", langevin::run),
+    ("hmc", hmc::run),
+    ("network", network::run),
+    ("nuts", nuts::run),
+    ("lattice", lattice::run),
+];
+
 fn main() {
     let Some(mut bench) = Bench::from_environment("samplers") else { return };
-    langevin::run(&mut bench);
-    hmc::run(&mut bench);
-    network::run(&mut bench);
-    nuts::run(&mut bench);
-    lattice::run(&mut bench);
+    let words: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
+    for (name, run) in PARTS {
+        if words.is_empty() || words.iter().any(|word| word == name) {
+            run(&mut bench);
+        }
+    }
     bench.finish();
 }
 
