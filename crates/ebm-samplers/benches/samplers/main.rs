@@ -2,7 +2,7 @@
 //!
 //! Same target, dimension, chains, steps, threads and precision, ours and theirs in turn. What is not the same stands
 //! in each case's note. The rivals' programs are in `benches/rivals/`. Words after `--` choose parts: `langevin`, `hmc`,
-//! `network`, `nuts`, `lattice`.
+//! `network`, `nuts`, `nuts_batch`, `lattice`.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::print_stderr)]
 
@@ -15,17 +15,21 @@ mod langevin;
 mod lattice;
 mod network;
 mod nuts;
+#[cfg(feature = "torch")]
+mod nuts_batch;
 
 use ebm_core::random::{Purpose, Stream};
 use ebm_core::{Block, HostPoint};
 use ebm_samplers::{Kernel, sample_host};
 use harness::Bench;
 
-const PARTS: [(&str, fn(&mut Bench)); 5] = [
+const PARTS: &[(&str, fn(&mut Bench))] = &[
     ("langevin", langevin::run),
     ("hmc", hmc::run),
     ("network", network::run),
     ("nuts", nuts::run),
+    #[cfg(feature = "torch")]
+    ("nuts_batch", nuts_batch::run),
     ("lattice", lattice::run),
 ];
 
@@ -33,7 +37,7 @@ fn main() {
     let Some(mut bench) = Bench::from_environment("samplers") else { return };
     let words: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
     for (name, run) in PARTS {
-        if words.is_empty() || words.iter().any(|word| word == name) {
+        if words.is_empty() || words.iter().any(|word| word == *name) {
             run(&mut bench);
         }
     }

@@ -18,13 +18,13 @@ use crate::harness::program::Program;
 use crate::harness::{Bench, Figure, Rival, seconds};
 use crate::hmc::correlated;
 
-const TARGET_ACCEPT: f64 = 0.8;
+pub const TARGET_ACCEPT: f64 = 0.8;
 
 /// The target at which our steps are about as long as those of nuts-rs at [`TARGET_ACCEPT`]. With
 /// `w = exp(H_start - H_leaf)`, late in its warm-up nuts-rs adapts the mean of `2 min(1, w) / (1 + w)` over the leaves, we
 /// and blackjax that of `min(1, w)`.
 const EQUAL_STEPS: f64 = 0.7;
-const FEATURES: usize = 24;
+pub const FEATURES: usize = 24;
 
 /// How much is sampled.
 struct Size {
@@ -42,9 +42,9 @@ pub fn run(bench: &mut Bench) {
     let mut rivals = Rivals {
         nutpie: Program::start(bench, "nutpie", "0.16.8", "NUTPIE", "with_nutpie.py"),
         blackjax: Program::start(bench, "blackjax", "1.7.1", "JAX", "with_blackjax.py"),
-        draws_file: std::env::temp_dir().join(format!("ebm-bench-{}.f64", std::process::id())),
+        files: DrawsFile::new("host"),
     };
-    let data_file = rivals.draws_file.with_extension("data");
+    let data_file = rivals.files.data.clone();
     let logistic = logistic_regression(&data_file);
 
     let deviation = |i: usize| 0.1 * 100f64.powf(i as f64 / 99.0);
@@ -63,13 +63,38 @@ pub fn run(bench: &mut Bench) {
     case("eight schools, not centred", json!({"target": "eight_schools_non_centred"}), 10, &schools);
     let settings = json!({"target": "logistic", "data_file": data_file, "prior_scale": 1.0});
     case("logistic regression, 1,000 x 24", settings, FEATURES, &logistic);
-    let _ = std::fs::remove_file(data_file);
-    let _ = std::fs::remove_file(&rivals.draws_file);
+}
+
+/// What is handed over through files, which go with it: the draws of the Python programs, and their data.
+pub struct DrawsFile {
+    pub draws: PathBuf,
+    pub data: PathBuf,
+}
+
+impl DrawsFile {
+    pub fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("ebm-bench-{}-{name}", std::process::id()));
+        Self { draws: path.with_extension("f64"), data: path.with_extension("data") }
+    }
+
+    pub fn read(&self, shape: (usize, usize, usize)) -> Array3<f64> {
+        let bytes = std::fs::read(&self.draws).unwrap();
+        let (values, _) = bytes.as_chunks::<8>();
+        let values = values.iter().map(|value| f64::from_le_bytes(*value)).collect();
+        Array3::from_shape_vec(shape, values).unwrap()
+    }
+}
+
+impl Drop for DrawsFile {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.draws);
+        let _ = std::fs::remove_file(&self.data);
+    }
 }
 
 /// 1,000 rows of standard normal features, labels drawn with standard normal weights, a standard normal prior; the
 /// features with the label (0 or 1) last are left in a file of f64 for the Python programs.
-fn logistic_regression(data_file: &Path) -> LogisticRegression {
+pub fn logistic_regression(data_file: &Path) -> LogisticRegression {
     let mut rng = Stream::new(0, Purpose::Synthetic, 0);
     let (mut weights, mut rows) = (vec![0.0; FEATURES], vec![0.0; 1000 * FEATURES]);
     rng.fill_normal(&mut weights);
@@ -92,8 +117,7 @@ impl<E: GradEnergy<Vec<f64>> + Sync> Target for E {}
 struct Rivals {
     nutpie: Option<Program>,
     blackjax: Option<Program>,
-    /// Where the Python programs leave their draws.
-    draws_file: PathBuf,
+    files: DrawsFile,
 }
 
 fn compare(
@@ -108,17 +132,14 @@ fn compare(
     let shape = (size.chains, size.draws, dim);
     let more = json!({
         "case": "nuts", "precision": "f64", "dim": dim, "target_accept": TARGET_ACCEPT, "chains": size.chains,
-        "warm_up": size.warm_up, "draws": size.draws, "draws_file": rivals.draws_file,
+        "warm_up": size.warm_up, "draws": size.draws, "draws_file": rivals.files.draws,
     });
     settings.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-    let draws_file = &rivals.draws_file;
+    let files = &rivals.files;
     let figures = |seconds: &'static str, gradients: &'static str, symmetric: bool| {
         move |answer: &Value| {
             let number = |key| answer[key].as_f64().unwrap_or(f64::NAN);
-            let bytes = std::fs::read(draws_file).unwrap();
-            let (values, _) = bytes.as_chunks::<8>();
-            let values = values.iter().map(|value| f64::from_le_bytes(*value)).collect();
-            let draws = Array3::from_shape_vec(shape, values).unwrap();
+            let draws = files.read(shape);
             let per_gradient = efficiency(draws.view(), number("gradients"));
             let equal_steps = if symmetric { per_gradient } else { f64::NAN };
             vec![number(seconds) / number(gradients) * 1e9, per_gradient, equal_steps]
@@ -210,8 +231,13 @@ fn starts(chains: usize, dim: usize, seed: u64) -> Vec<Vec<f64>> {
     (0..chains).map(|_| (0..dim).map(|_| 4.0 * rng.uniform() - 2.0).collect()).collect()
 }
 
-/// The least bulk ESS over the coordinates, per 1,000 gradients.
+/// ESS per 1,000 gradients.
 fn efficiency(draws: ArrayView3<f64>, gradients: f64) -> f64 {
+    least_ess(draws) / gradients * 1e3
+}
+
+/// The least bulk ESS over the coordinates.
+pub fn least_ess(draws: ArrayView3<f64>) -> f64 {
     let of = |k| ess_bulk(draws.slice(s![.., .., k])).unwrap();
-    (0..draws.len_of(Axis(2))).map(of).fold(f64::INFINITY, f64::min) / gradients * 1e3
+    (0..draws.len_of(Axis(2))).map(of).fold(f64::INFINITY, f64::min)
 }
