@@ -70,7 +70,9 @@ impl Nuts {
 /// What NUTS reports of a step.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct NutsInfo {
-    /// Mean over the path's leaves of `min(1, exp(H_start - H_leaf))`.
+    /// Mean over the path's leaves of `2 min(1, w) / (1 + w)`, `w = exp(H_start - H_leaf)`: what the step size is
+    /// adapted by. NUTS has no accept step, and `min(1, w)` alone counts only the leaves that lost energy: adapted by
+    /// it to the usual 0.8, steps are a quarter shorter than they need to be. Source: the warm-up of nuts-rs.
     pub accept_prob: f64,
     /// Whether the path met an energy error above 1000 or a number that is not finite.
     pub diverged: bool,
@@ -241,7 +243,8 @@ impl<X: Point<Scalar = f64>> NutsWork<X> {
                 info.diverged = true;
                 return Ok(Half { log_weight, complete: false });
             }
-            info.accept_prob += gain.min(0.0).exp();
+            let away = (-gain.abs()).exp();
+            info.accept_prob += 2.0 * away / (1.0 + away);
 
             let total = log_add(log_weight, gain);
             if log_weight == f64::NEG_INFINITY || rng.uniform().ln() < gain - total {

@@ -24,7 +24,7 @@ const CHECK_EVERY: u32 = 8;
 /// What NUTS reports of a step of a batch, one number per chain.
 #[derive(Debug)]
 pub struct NutsBatchInfo {
-    /// Mean over the path's leaves of `min(1, exp(H_start - H_leaf))`.
+    /// As [`NutsInfo::accept_prob`](crate::NutsInfo::accept_prob).
     pub accept_prob: TensorScalar,
     /// Whether the path met an energy error above 1000 or a number that is not finite.
     pub diverged: TensorMask,
@@ -273,7 +273,8 @@ impl Half {
         self.diverged = self.diverged.f_logical_or(&self.alive.f_gt_tensor(&legal)?)?;
         self.alive = self.alive.f_logical_and(&legal)?;
         let gain = gain.f_where_scalarother(&self.alive, f64::NEG_INFINITY)?;
-        self.accept_sum = self.accept_sum.f_add(&gain.f_clamp_max(0.0)?.f_exp()?)?;
+        // 2 e / (1 + e) with e = exp(-|gain|), as in `NutsInfo::accept_prob`.
+        self.accept_sum = self.accept_sum.f_add(&gain.f_abs()?.f_neg()?.f_sigmoid()?.f_mul_scalar(2.0)?)?;
         self.log_weight = self.log_weight.f_logaddexp(&gain)?;
         if self.marks.is_empty() {
             self.drawn = leaf.copy()?; // The first leaf: whoever is alive takes it.
