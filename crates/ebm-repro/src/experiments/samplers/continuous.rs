@@ -15,12 +15,14 @@ use tch::Tensor;
 
 use super::Settings;
 use super::cell::{Cell, Cost, Expected};
+use super::picture::Picture;
 
 /// What every cell needs.
 pub struct Gallery<'a> {
     pub settings: &'a Settings,
     pub seed: u64,
     pub cells: Vec<Cell>,
+    pub pictures: Vec<Picture>,
     /// What annealed importance sampling says of `ln Z`, and what it is.
     pub bracket: Option<(Bracket, f64)>,
     /// Told after every cell; false ends the run.
@@ -233,7 +235,7 @@ impl Gallery<'_> {
         };
         let run = sample(kernel, law, many, &config)?;
         let last = run.draws.array();
-        let found = self.against(law, last.index_axis(Axis(1), 0))?;
+        let found = self.against(kernel_name, target, law, last.index_axis(Axis(1), 0))?;
 
         let config =
             SampleConfig { n_draws, thin: 1, seed: self.seed + 1_000_000, diagnostics: true, ..config };
@@ -256,8 +258,15 @@ impl Gallery<'_> {
         self.add(Cell { kernel: kernel_name, target, expected, exactness: found, cost: Some(cost) })
     }
 
-    pub(super) fn against<L: Law>(&self, law: &L, draws: ArrayView2<f64>) -> anyhow::Result<Exactness> {
+    pub(super) fn against<L: Law>(
+        &mut self,
+        kernel: &str,
+        target: &str,
+        law: &L,
+        draws: ArrayView2<f64>,
+    ) -> anyhow::Result<Exactness> {
         let exact = exact_draws(law, self.settings.n_exact, self.seed);
+        self.pictures.push(Picture::new(kernel, target, draws, exact.view())?);
         Ok(law.compare(draws, exact.view())?)
     }
 

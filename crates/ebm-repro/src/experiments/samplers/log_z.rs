@@ -56,7 +56,8 @@ impl Gallery<'_> {
         let begin = Instant::now();
         let run = tempering.run(&kernel, &start, law, starts(n_chains, dim, self.seed))?;
         let seconds = begin.elapsed().as_secs_f64();
-        let exactness = self.against(law, run.draws.slice(s![.., n_sweeps - 1, ..]))?;
+        let exactness =
+            self.against("tempering", "far_modes", law, run.draws.slice(s![.., n_sweeps - 1, ..]))?;
         let summary = ebm_metrics::chains::summary(run.draws.slice(s![..n_long_chains, .., ..]))?;
         let cost = Cost {
             ess: summary.parameters.iter().map(|p| p.ess_bulk).fold(f64::INFINITY, f64::min),
@@ -145,7 +146,8 @@ impl Gallery<'_> {
         let levels = annealed.sigmas.iter().map(|s| at(*s)).collect::<ebm_core::Result<Vec<_>>>()?;
         let ends = annealed.run(|i| &levels[i], starts(self.settings.n_chains, 2, self.seed), self.seed)?;
         let draws = ndarray::Array2::from_shape_fn((ends.len(), 2), |(t, i)| ends[t][i]);
-        let exactness = self.against(&levels[levels.len() - 1], draws.view())?;
+        let exactness =
+            self.against("annealed_langevin", "far_modes", &levels[levels.len() - 1], draws.view())?;
         let (expected, target) = (Expected::Biased, "far_modes");
         self.add(Cell { kernel: "annealed_langevin", target, expected, exactness, cost: None })
     }

@@ -9,6 +9,7 @@ mod cell;
 mod continuous;
 mod discrete;
 mod log_z;
+mod picture;
 
 use serde::Deserialize;
 
@@ -21,6 +22,10 @@ use continuous::Gallery;
 
 /// The experiment.
 pub struct Samplers;
+
+/// The pictures of the report: one that is right for each law, and for the hard ones one that is wrong.
+const SHOWN: [&str; 6] =
+    ["banana-nuts", "double_well-mala", "far_modes-hmc", "far_modes-tempering", "funnel-hmc", "funnel-rmhmc"];
 
 /// Cells that are shown and not gated: eight kernels on two targets, two on the cold lattice, and a biased one.
 const N_UNGATED: u64 = 19;
@@ -104,6 +109,7 @@ impl Experiment for Samplers {
             settings: &settings,
             seed: run.seed(),
             cells: Vec::new(),
+            pictures: Vec::new(),
             bracket: None,
             tell: &mut tell,
         };
@@ -115,7 +121,12 @@ impl Experiment for Samplers {
             }
             other => other?,
         }
+        let pictures = std::mem::take(&mut gallery.pictures);
         show(&cells, run)?;
+        run.report.heading("Draws over the exact law");
+        for picture in pictures.iter().filter(|p| SHOWN.contains(&p.id.as_str())) {
+            run.report.figure_svg(&picture.id, &picture.title, "", picture.svg.clone());
+        }
         if let Some((bracket, log_z)) = bracket {
             let inside = (log_z - bracket.lower.0).min(bracket.upper.0 - log_z);
             run.report.note(&format!("Annealed importance sampling: {bracket}; exact ln Z {log_z:.4}."));

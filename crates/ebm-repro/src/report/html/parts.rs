@@ -187,7 +187,13 @@ fn flatten(value: &Value, path: String, rows: &mut Vec<(String, String)>) {
 pub fn text_table(title: &str, header: &[String], rows: &[Vec<String>]) -> String {
     let cell = |tag: &str, text: &String, right: bool| {
         let class = if right { " class=\"n\"" } else { "" };
-        format!("<{tag}{class}>{}</{tag}>", escape(text))
+        // A cell that begins with a cross is trouble.
+        let text = if text.starts_with('✗') {
+            format!("<span class=\"mark bad\">{}</span>", escape(text))
+        } else {
+            escape(text)
+        };
+        format!("<{tag}{class}>{text}</{tag}>")
     };
     // A column whose cells all read as numbers stands to the right, its title too.
     let is_right = |i: usize| {
