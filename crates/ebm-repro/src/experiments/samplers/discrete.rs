@@ -208,6 +208,22 @@ impl Gallery<'_> {
             least_p = least_p.min(kolmogorov_smirnov(&column(&found, i), &column(&exact, i))?);
         }
         let exactness = Exactness { worst_z, n_moments: 2, least_p, n_marginals: 2 };
-        self.add(Cell { kernel: kernel_name, target: "cold_ising", expected, exactness, cost: None })
+
+        // Long chains from both sides: what R-hat needs to see that they stay there.
+        let &Settings { n_long_chains, n_draws, .. } = self.settings;
+        let sides: Vec<Vec<u8>> =
+            (0..n_long_chains).map(|i| vec![(i % 2) as u8; lattice.n_sites()]).collect();
+        let begin = Instant::now();
+        let run = sample_discrete(kernel, lattice, &sides, n_draws, 100, 1, self.seed + 1_000_000)?;
+        let seconds = begin.elapsed().as_secs_f64();
+        let magnetisations = run.draws.map_axis(Axis(2), |x| observe(&x.to_vec())[0]);
+        let cost = Some(Cost {
+            ess: ess_bulk(magnetisations.view())?,
+            gradients: (n_long_chains * n_draws) as f64,
+            seconds,
+            r_hat: r_hat(magnetisations.view())?,
+            n_diverged: 0,
+        });
+        self.add(Cell { kernel: kernel_name, target: "cold_ising", expected, exactness, cost })
     }
 }
