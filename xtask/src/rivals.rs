@@ -1,4 +1,4 @@
-//! `bench --rivals`: the rivals' Python environments, made on demand in the cache folder.
+//! Python environments, made on demand in the cache folder: the rivals' for `bench --rivals`, ArviZ's for `test`.
 //!
 //! Each is a virtual environment `rivals/<name>-<version>/`, with every package pinned by version and hash in
 //! `rivals/<name>.txt` beside this file. The system's Python is only asked to make it. What one killed try leaves
@@ -32,7 +32,7 @@ pub struct Environment {
     absent_libraries: &'static [&'static str],
 }
 
-/// Every environment that a suite may name.
+/// Every environment that a suite or a test may name.
 const ENVIRONMENTS: &[Environment] = &[
     Environment {
         name: "torchebm",
@@ -70,6 +70,14 @@ const ENVIRONMENTS: &[Environment] = &[
         requirements: include_str!("rivals/nutpie.txt"),
         bytes: 1_000_000_000,
         proof: "import nutpie, numba",
+        absent_libraries: &[],
+    },
+    Environment {
+        name: "arviz",
+        version: "0.23.4",
+        requirements: include_str!("rivals/arviz.txt"),
+        bytes: 500_000_000,
+        proof: "import arviz",
         absent_libraries: &[],
     },
 ];
@@ -114,7 +122,7 @@ impl Environment {
         let system = python_for_venv()?;
         disk::require(cache, self.bytes * SPACE_OVER_SIZE, &format!("installing {}", self.name))?;
         eprintln!(
-            "Installing {} {} for the bench ({} on disk) in {}",
+            "Installing {} {} ({} on disk) in {}",
             self.name,
             self.version,
             disk::megabytes(self.bytes),
@@ -175,7 +183,7 @@ fn python_for_venv() -> Result<String> {
     }
     let found = if seen.is_empty() { "no Python was found".to_owned() } else { seen.join(", ") };
     Err(bad(format!(
-        "the rivals are pinned for {PINNED_FOR}; {found}. Put a python3.11 on the PATH, or run the bench without --rivals"
+        "the Python packages are pinned for {PINNED_FOR}; {found}. Put a python3.11 on the PATH, or go without (bench: leave out --rivals)"
     )))
 }
 

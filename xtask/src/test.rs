@@ -2,10 +2,11 @@
 
 use anyhow::Result;
 
-use crate::cargo::{Cargo, on_path};
+use crate::cargo::{Cargo, on_path, run as run_cargo};
 use crate::features;
 use crate::metadata::Metadata;
 use crate::paths::Project;
+use crate::rivals::Environment;
 use crate::setup;
 
 /// Run every test of the workspace, then the doctests; sets LibTorch up first if needed
@@ -27,11 +28,25 @@ pub fn run(project: &Project, args: &Args) -> Result<()> {
     let metadata = Metadata::of_workspace(project)?;
     let packages = packages(&args.runner);
     let features = features::of_packages(&metadata, |name| packages.is_empty() || packages.contains(&name));
-    cargo.run(&runner_arguments(on_path("cargo-nextest"), &features, &args.runner))?;
+    let mut command = cargo.command(&runner_arguments(on_path("cargo-nextest"), &features, &args.runner));
+    command.envs(arviz(project).map(|python| (ARVIZ, python)));
+    run_cargo(&mut command)?;
     if args.runner.is_empty() {
         cargo.run(&["test", "--doc", "--workspace", "--features", &features])?;
     }
     Ok(())
+}
+
+/// What tells the tests where a Python with ArviZ is.
+const ARVIZ: &str = "EBM_ARVIZ_PYTHON";
+
+/// A Python with ArviZ, unless the user has named one. Where it cannot be installed, one test is skipped.
+fn arviz(project: &Project) -> Option<std::path::PathBuf> {
+    if std::env::var_os(ARVIZ).is_some() {
+        return None;
+    }
+    let found = Environment::find("arviz").and_then(|arviz| arviz.ensure(&project.cache));
+    found.map_err(|e| eprintln!("Draws are not compared with ArviZ: {e:#}")).ok()
 }
 
 /// Every test and doctest; for `ci`.
