@@ -1,6 +1,7 @@
 //! The text in `docs/draws.md` opens our draws in ArviZ, and ArviZ's diagnostics of them are ours.
 //!
-//! Needs a Python with ArviZ 0.23: the one named in `EBM_ARVIZ_PYTHON`, which `cargo xtask test` installs, or else `python3`. Without one the test says so
+//! Needs a Python with ArviZ 0.23: the one named in `EBM_ARVIZ_PYTHON` (which `cargo xtask test` installs and names), or
+//! else `python3`. Without one the test says so
 //! and passes; nothing is installed or fetched.
 
 #![allow(clippy::unwrap_used)]
