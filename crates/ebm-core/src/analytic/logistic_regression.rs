@@ -14,7 +14,7 @@ use crate::{Error, HostEnergy, Real, Result, RiemannianMetric};
 /// use ebm_core::GradEnergy;
 /// use ebm_core::analytic::LogisticRegression;
 /// let law = LogisticRegression::new(2, vec![1.0, 0.5, 1.0, -0.5], &[true, false], 1.0)?;
-/// let mut grad = vec![0.0; 2];
+/// let mut grad = vec![0.0f64; 2];
 /// let energy = law.energy_grad(&vec![0.0, 0.0], &mut grad)?;
 /// assert!((energy - 2.0 * 2f64.ln()).abs() < 1e-12);
 /// assert!(grad[0].abs() < 1e-12 && (grad[1] + 0.5).abs() < 1e-12);
