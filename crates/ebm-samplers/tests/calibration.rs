@@ -124,7 +124,7 @@ fn hmc_and_nuts_are_calibrated() {
     }
 }
 
-/// The test sees a wrong posterior: draws from the energy times 0.8.
+/// The test sees a wrong posterior: draws from the energy times 0.6.
 #[test]
 fn a_wrong_posterior_is_seen() {
     struct Tempered;

@@ -132,7 +132,7 @@ fn a_stopped_run_keeps_its_draws_and_goes_on() {
     assert_eq!(run.draws.array(), whole.draws.array().slice(ndarray::s![.., ..n_draws, ..]));
 }
 
-/// Chain 2 is in a region where the energy panics, chain 3 where its gradient has the wrong length.
+/// Chain 2 starts where the energy panics.
 #[test]
 fn a_chain_that_panics_leaves_the_others_alone() {
     let trap = Host::value_grad(1, |x: &[f64], g: &mut [f64]| {
