@@ -16,15 +16,23 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use ebm_core::analytic::DoubleWell;
 use ebm_core::random::{Purpose, Stream};
 use ebm_core::{Block, HostPoint};
-use ebm_samplers::{Baoab, Hmc, Kernel, Mala, Nuts, Sghmc, Ula, sample_host};
+use ebm_samplers::{Baoab, EllipticalSlice, Hmc, Kernel, Mala, Nuts, Sghmc, Slice, Ula, sample_host};
 
 const CHAINS: usize = 256;
 const DIM: usize = 8;
 const STEPS: u64 = 50;
 
 /// A kernel on all kinds of points: its name, its gradients (or energies) per step, its settings. `no_blocks` in
-/// front for one that does not run on blocks.
+/// front for one that does not run on blocks, `vectors` for one that runs on host chains alone.
 macro_rules! bench {
+    (vectors $c:ident, $name:literal, $gradients:literal, $kernel:expr) => {{
+        let kernel = $kernel;
+        let mut group = $c.benchmark_group($name);
+        group.throughput(Throughput::Elements((CHAINS * DIM) as u64 * STEPS * $gradients));
+        let size = BatchSize::LargeInput;
+        group.bench_function("vectors", |b| b.iter_batched(vectors, |x| host(&kernel, x), size));
+        group.finish();
+    }};
     (no_blocks $c:ident, $name:literal, $gradients:literal, $kernel:expr) => {{
         let kernel = $kernel;
         let mut group = $c.benchmark_group($name);
@@ -57,6 +65,9 @@ fn kernels(c: &mut Criterion) {
     bench!(c, "HMC", 10, Hmc::new(0.05, 10).jitter(0.0));
     // Steps too short to turn within 3 doublings: always 7 leapfrogs.
     bench!(no_blocks c, "NUTS", 7, Nuts::new(0.005).max_depth(3));
+    // How many energies a slice takes is up to the chain: a sweep, or an ellipse, counts once.
+    bench!(vectors c, "slice", 1, Slice::new(1.5));
+    bench!(vectors c, "elliptical slice", 1, EllipticalSlice::diagonal(vec![0.0; DIM], vec![1.0; DIM]).unwrap());
 }
 
 fn energy() -> DoubleWell {

@@ -3,7 +3,8 @@
 //! * [`sample`]: the entry for users; [`SampleConfig`] says how much, [`Run`] is what comes out.
 //! * Kernels, one file each: [`Ula`] (SGLD), [`Mala`], [`Baoab`] (underdamped Langevin), [`Sghmc`], [`Hmc`], [`Mclmc`] and
 //!   [`MclmcAdjusted`] (microcanonical); on host chains and tensors [`Nuts`]; on host chains alone [`Rmhmc`] with a metric
-//!   of the position.
+//!   of the position, and [`Slice`] and [`EllipticalSlice`] (a normal prior times a likelihood),
+//!   which need no gradient.
 //! * [`AnnealedLangevin`]: Langevin through a sequence of energies, from the noisiest to the cleanest.
 //! * [`sample_discrete`]: chains of discrete variables. Its kernels: [`Gibbs`], [`BlockGibbs`], [`RbmGibbs`], [`Checkerboard`],
 //!   [`GibbsWithGradients`], [`Dula`], [`Dmala`], [`SwendsenWang`], [`Wolff`]; [`DiscreteKernel`] for your own.
@@ -13,6 +14,7 @@
 //!   (feature `arrow`), plotted (feature `plots`).
 //! * [`Ais`]: log Z by annealed importance sampling, from below and above, along a [`Bridge`] between two energies.
 //! * [`Smc`]: weighted particles from one energy to another, log Z on the way.
+//! * [`Nested`]: nested sampling, `log Z` and weighted draws from a prior inwards, without gradients.
 //! * [`Tempering`]: non-reversible parallel tempering, for modes far apart.
 //! * `NutsRs` (feature `nuts-rs`): the crate nuts-rs on our energies, to check a result by another implementation.
 //! * [`RungEnergies`]: log Z from the rungs of a path; [`Wham`]: samples of several ensembles as one of any other.
@@ -27,6 +29,7 @@ mod discrete;
 mod draws;
 mod drive;
 mod dual_averaging;
+mod elliptical_slice;
 mod hamiltonian;
 mod hmc;
 mod isokinetic;
@@ -37,6 +40,7 @@ mod mclmc;
 mod mclmc_adjusted;
 mod metric;
 mod metropolis;
+mod nested;
 mod nuts;
 #[cfg(feature = "torch")]
 mod nuts_batch;
@@ -47,6 +51,7 @@ mod replay_buffer;
 mod rmhmc;
 mod sample;
 mod sghmc;
+mod slice;
 mod smc;
 mod start_points;
 mod tempering;
@@ -77,6 +82,7 @@ pub use draws::{DrawInfo, Packing};
 pub use drive::sample_batch;
 pub use drive::sample_host;
 pub use dual_averaging::DualAveraging;
+pub use elliptical_slice::{EllipticalSlice, EllipticalSliceWork};
 pub use hamiltonian::HamiltonianWork;
 pub use hmc::Hmc;
 pub use isokinetic::{IsokineticWork, Splitting};
@@ -87,6 +93,7 @@ pub use mclmc::{Mclmc, MclmcInfo, MclmcWork};
 pub use mclmc_adjusted::MclmcAdjusted;
 pub use metric::Metric;
 pub use metropolis::metropolis;
+pub use nested::{Nested, NestedRun};
 pub use nuts::{Nuts, NutsInfo, NutsWork};
 #[cfg(feature = "torch")]
 pub use nuts_batch::NutsBatchInfo;
@@ -98,6 +105,7 @@ pub use sample::{
     Summary, Warning, sample, sample_into,
 };
 pub use sghmc::{Sghmc, SghmcWork};
+pub use slice::{Directions, Slice, SliceInfo, SliceWork};
 pub use smc::{Smc, SmcRun};
 pub use start_points::StartPoints;
 pub use tempering::{RungSteps, TemperedRun, Tempering};

@@ -7,7 +7,8 @@
 //!
 //! A diagonal metric is `M^-1_i = sqrt(var(x_i) / E[g_i^2])` with `g` the gradient: of all diagonal ones it brings the
 //! whitened gradients nearest to the whitened positions (Fisher divergence); for independent coordinates it is the
-//! variance. A dense one is the covariance. Both are pulled a little towards small, as in Stan.
+//! variance, which is also what kernels without gradients get. A dense one is the covariance. Both are pulled a little
+//! towards small, as in Stan.
 
 use ebm_core::{Error, Point, Result, Scalar};
 
@@ -119,8 +120,13 @@ impl<X: Point> Moments<X> {
                 let (positions, gradients) = (over_chains(positions)?, over_chains(gradients)?);
                 let one = |i: usize| {
                     let variance = positions[i] / total - means[i] * means[i];
-                    let inverse_mass = (variance / (gradients[i] / total)).sqrt();
-                    // A coordinate that did not move, or whose gradient vanished, says nothing.
+                    // Kernels without gradients leave zeros: the variance itself.
+                    let inverse_mass = if gradients[i] == 0.0 {
+                        variance
+                    } else {
+                        (variance / (gradients[i] / total)).sqrt()
+                    };
+                    // A coordinate that did not move says nothing.
                     if inverse_mass.is_finite() && inverse_mass > 0.0 {
                         keep * inverse_mass + small
                     } else {

@@ -8,8 +8,9 @@ use std::fmt::Debug;
 use ebm_core::analytic::{Funnel, Gaussian};
 use ebm_core::{Block, Host, RiemannianMetric};
 use ebm_samplers::{
-    Baoab, DrawSink, Hmc, Kernel, Mala, Mclmc, MclmcAdjusted, MetricChoice, Nuts, Progress, Rmhmc, Run,
-    SampleConfig, Sampler, Sghmc, Starts, Ula, Warning, sample, sample_into,
+    Baoab, Directions, DrawSink, EllipticalSlice, Hmc, Kernel, Mala, Mclmc, MclmcAdjusted, MetricChoice,
+    Nuts, Progress, Rmhmc, Run, SampleConfig, Sampler, Sghmc, Slice, Starts, Ula, Warning, sample,
+    sample_into,
 };
 
 fn config(metric: MetricChoice, target_accept: Option<f64>) -> SampleConfig {
@@ -82,8 +83,13 @@ fn every_kernel_resumes_to_the_same_draws() {
     same_after_any_cut(&Mclmc::new(0.3, 1.5), vectors, &plain);
     same_after_any_cut(&Mclmc::new(0.3, 1.5), blocks, &plain);
     same_after_any_cut(&Rmhmc::new(Slanted, 0.5, 2), vectors, &config(MetricChoice::Unit, Some(0.8)));
+    let elliptical = EllipticalSlice::new(vec![0.0, 1.0], &[1.0, 0.5, 0.5, 2.0]).unwrap();
+    same_after_any_cut(&elliptical, vectors, &plain);
+    same_after_any_cut(&elliptical, vectors, &config(MetricChoice::Unit, Some(0.8)));
     for metric in [MetricChoice::Unit, MetricChoice::Diagonal, MetricChoice::Dense] {
         let adapted = config(metric, Some(0.8));
+        same_after_any_cut(&Slice::new(1.0), vectors, &adapted);
+        same_after_any_cut(&Slice::new(1.0).directions(Directions::Random), vectors, &adapted);
         same_after_any_cut(&Mala::new(0.5), vectors, &adapted);
         same_after_any_cut(&Hmc::new(0.3, 4), vectors, &adapted);
         same_after_any_cut(&Hmc::new(0.3, 4), blocks, &adapted);

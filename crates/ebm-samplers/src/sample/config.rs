@@ -20,10 +20,10 @@ pub struct SampleConfig {
     pub thin: usize,
     /// The run is a function of this seed, whatever the number of threads.
     pub seed: u64,
-    /// Adapt the step size during burn-in towards this acceptance (MALA: 0.57, HMC and NUTS: 0.8). Needs a kernel
+    /// Adapt the step size during burn-in towards this acceptance (MALA: 0.57, HMC and NUTS: 0.8, slices: 0.5). Needs a kernel
     /// with an accept step and a constant step size.
     pub target_accept: Option<f64>,
-    /// What preconditions the moves. Needs a kernel that heeds it: MALA, HMC, NUTS.
+    /// What preconditions the moves. Needs a kernel that heeds it: MALA, HMC, NUTS, slices.
     pub metric: MetricChoice,
     /// Whether to work out R-hat and effective sample sizes at the end, which sorts all draws.
     pub diagnostics: bool,
