@@ -48,7 +48,7 @@ pub trait StepInfo<X: Point> {
     fn hamiltonian(&self) -> Option<&X::Scalar> {
         None
     }
-    /// Leapfrogs of the step, which is the number of gradients.
+    /// Leapfrogs of the step, which is the number of gradients; energies, where a kernel needs no gradient.
     fn n_leapfrogs(&self) -> Option<X::Scalar> {
         None
     }

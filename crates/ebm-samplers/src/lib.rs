@@ -15,6 +15,7 @@
 //! * [`Ais`]: log Z by annealed importance sampling, from below and above, along a [`Bridge`] between two energies.
 //! * [`Smc`]: weighted particles from one energy to another, log Z on the way.
 //! * [`Nested`]: nested sampling, `log Z` and weighted draws from a prior inwards, without gradients.
+//! * [`Svgd`]: Stein variational gradient descent, particles that approximate a law without drawing from it.
 //! * [`Tempering`]: non-reversible parallel tempering, for modes far apart.
 //! * `NutsRs` (feature `nuts-rs`): the crate nuts-rs on our energies, to check a result by another implementation.
 //! * [`RungEnergies`]: log Z from the rungs of a path; [`Wham`]: samples of several ensembles as one of any other.
@@ -54,6 +55,7 @@ mod sghmc;
 mod slice;
 mod smc;
 mod start_points;
+mod svgd;
 mod tempering;
 mod thermodynamic;
 mod ula;
@@ -108,6 +110,7 @@ pub use sghmc::{Sghmc, SghmcWork};
 pub use slice::{Directions, Slice, SliceInfo, SliceWork};
 pub use smc::{Smc, SmcRun};
 pub use start_points::StartPoints;
+pub use svgd::{SteinKernel, Svgd, SvgdRun};
 pub use tempering::{RungSteps, TemperedRun, Tempering};
 pub use thermodynamic::{LogRatio, RungEnergies};
 pub use ula::{Sgld, Ula};

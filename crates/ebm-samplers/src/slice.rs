@@ -97,6 +97,9 @@ impl<X: Point<Scalar = f64>> StepInfo<X> for SliceInfo {
     fn diverged(&self) -> Option<&bool> {
         Some(&self.diverged)
     }
+    fn n_leapfrogs(&self) -> Option<f64> {
+        Some(f64::from(self.n_energies))
+    }
 }
 
 /// A search in one interval.
