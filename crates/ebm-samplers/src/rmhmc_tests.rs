@@ -20,23 +20,6 @@ impl RiemannianMetric for Constant {
     }
 }
 
-/// The funnel's Fisher metric, diagonal: `1 / 9 + n / 2` for `v`, `e^-v` for the `n` others.
-struct FunnelMetric;
-
-impl RiemannianMetric for FunnelMetric {
-    fn metric(&self, x: &[f64], g: &mut [f64]) {
-        let dim = x.len();
-        g.fill(0.0);
-        g[0] = 1.0 / 9.0 + 0.5 * (dim as f64 - 1.0);
-        (1..dim).for_each(|i| g[i * (dim + 1)] = (-x[0]).exp());
-    }
-    fn metric_derivatives(&self, x: &[f64], dg: &mut [f64]) {
-        let dim = x.len();
-        dg.fill(0.0);
-        (1..dim).for_each(|i| dg[i * (dim + 1)] = -(-x[0]).exp());
-    }
-}
-
 /// With a constant metric the steps are plain leapfrogs in the coordinates that it makes.
 #[test]
 fn a_constant_metric_is_plain_hmc() {
@@ -82,7 +65,7 @@ fn a_constant_metric_is_plain_hmc() {
 fn leapfrogs_are_reversible_and_of_second_order() {
     let law = Funnel::new(3).unwrap();
     let run = |h: f64, n: u32| {
-        let kernel = Rmhmc::new(FunnelMetric, h, n).tolerance(1e-13);
+        let kernel = Rmhmc::new(&law, h, n).tolerance(1e-13);
         let mut state = kernel.init(&law, vec![0.5, 1.0, -0.7]).unwrap();
         let work = &mut state.work;
         work.momentum = vec![0.8, -0.6, 0.3];
@@ -120,7 +103,7 @@ fn normal_cdf(z: f64) -> f64 {
 #[test]
 fn the_funnel_is_left_invariant() {
     let (law, n) = (Funnel::new(3).unwrap(), 4000);
-    let kernel = Rmhmc::new(FunnelMetric, 0.9, 3);
+    let kernel = Rmhmc::new(&law, 0.9, 3);
     let (mut counts, mut accepted, mut diverged) = ([[0.0f64; 16]; 2], 0, 0);
     for chain in 0..n {
         let mut rng = Stream::new(6, Purpose::Chain, chain);
@@ -198,7 +181,7 @@ fn trouble_is_an_error_at_the_start_and_a_rejection_on_the_way() {
 
     // One iteration solves nothing on a metric that changes; steps far too long do not converge either.
     let funnel = Funnel::new(3).unwrap();
-    for kernel in [Rmhmc::new(FunnelMetric, 0.5, 1).max_iterations(1), Rmhmc::new(FunnelMetric, 50.0, 1)] {
+    for kernel in [Rmhmc::new(&funnel, 0.5, 1).max_iterations(1), Rmhmc::new(&funnel, 50.0, 1)] {
         let mut state = kernel.init(&funnel, vec![0.5, 1.0, -0.7]).unwrap();
         let flagged =
             (0..50).filter(|_| kernel.advance(&funnel, &mut state, &mut rng).unwrap().diverged).count();
@@ -217,10 +200,11 @@ fn trouble_is_an_error_at_the_start_and_a_rejection_on_the_way() {
 #[test]
 fn bad_settings_are_errors() {
     let check =
-        |kernel: Rmhmc<FunnelMetric>| Kernel::<Vec<f64>, Gaussian>::check(&kernel).unwrap_err().to_string();
-    let good = || Rmhmc::new(FunnelMetric, 0.1, 3);
-    assert!(check(Rmhmc::new(FunnelMetric, 0.0, 3)).starts_with("step_size = 0"));
-    assert!(check(Rmhmc::new(FunnelMetric, 0.1, 0)).starts_with("n_leapfrogs = 0"));
+        |kernel: Rmhmc<Constant>| Kernel::<Vec<f64>, Gaussian>::check(&kernel).unwrap_err().to_string();
+    let new = |h: f64, n| Rmhmc::new(Constant(vec![1.0]), h, n);
+    let good = || new(0.1, 3);
+    assert!(check(new(0.0, 3)).starts_with("step_size = 0"));
+    assert!(check(new(0.1, 0)).starts_with("n_leapfrogs = 0"));
     assert!(check(good().tolerance(0.0)).starts_with("tolerance = 0"));
     assert!(check(good().tolerance(f64::NAN)).starts_with("tolerance = NaN"));
     assert!(check(good().max_iterations(0)).starts_with("max_iterations = 0"));

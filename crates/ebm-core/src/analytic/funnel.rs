@@ -6,7 +6,7 @@
 
 use super::{Exact, LN_2_PI, diagonal_matrix};
 use crate::random::Stream;
-use crate::{Error, HostEnergy, Real, Result};
+use crate::{Error, HostEnergy, Real, Result, RiemannianMetric};
 
 /// Variance of `v`.
 const VARIANCE: f64 = 9.0;
@@ -76,6 +76,34 @@ impl<T: Real> HostEnergy<T> for Funnel {
 }
 
 crate::host_energy!(Funnel);
+
+/// The Fisher information of the others' scale plus the precision of `v`, `diag(1 / 9 + n / 2, e^-v, ..)`: the mean Hessian
+/// over the others given `v`.
+///
+/// ```
+/// use ebm_core::RiemannianMetric;
+/// use ebm_core::analytic::Funnel;
+/// let law = Funnel::new(2)?;
+/// let mut g = [0.0; 4];
+/// law.metric(&[0.0, 3.0], &mut g);
+/// assert_eq!(g, [1.0 / 9.0 + 0.5, 0.0, 0.0, 1.0]);
+/// # Ok::<(), ebm_core::Error>(())
+/// ```
+impl RiemannianMetric for Funnel {
+    fn metric(&self, x: &[f64], g: &mut [f64]) {
+        let dim = self.dim;
+        g.fill(0.0);
+        g[0] = 1.0 / VARIANCE + 0.5 * (dim as f64 - 1.0);
+        (1..dim).for_each(|i| g[i * (dim + 1)] = (-x[0]).exp());
+    }
+
+    fn metric_derivatives(&self, x: &[f64], dg: &mut [f64]) {
+        let dim = self.dim;
+        dg.fill(0.0);
+        // Of the derivatives only those along `v` are not 0.
+        (1..dim).for_each(|i| dg[i * (dim + 1)] = -(-x[0]).exp());
+    }
+}
 
 impl Exact for Funnel {
     fn log_partition(&self) -> f64 {
