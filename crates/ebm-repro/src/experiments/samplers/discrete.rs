@@ -4,18 +4,19 @@ use std::time::Instant;
 
 use ebm_core::exact::{Boundary, Enumeration, IsingLattice, TransferMatrix};
 use ebm_core::random::{Purpose, Stream};
-use ebm_core::{Colouring, DiscreteEnergy, PottsLattice, Rbm};
+use ebm_core::{Colouring, DiscreteEnergy, GradEnergy, PottsLattice, Rbm, Torch};
 use ebm_metrics::chains::{ess_bulk, r_hat};
 use ebm_metrics::samples::{Exactness, chi_square, kolmogorov_smirnov, moment_z};
 use ebm_samplers::{
-    BlockGibbs, Checkerboard, DiscreteKernel, Dmala, Gibbs, GibbsWithGradients, RbmGibbs, Scan, SwendsenWang,
-    Wolff, sample_discrete,
+    BlockGibbs, Checkerboard, DiscreteKernel, Dmala, Dula, Gibbs, GibbsWithGradients, Kernel, RbmGibbs, Scan,
+    SwendsenWang, Wolff, sample_batch, sample_discrete,
 };
 use ndarray::{Array2, Axis};
+use tch::{Kind, Tensor, nn};
 
 use super::Settings;
-use super::cell::{Cell, Cost, Expected};
-use super::continuous::Gallery;
+use super::cell::Cost;
+use super::gallery::Gallery;
 
 /// Random states as starts.
 fn starts<E: DiscreteEnergy>(energy: &E, n: usize, seed: u64) -> Vec<Vec<u8>> {
@@ -83,6 +84,46 @@ impl Enumerated {
     }
 }
 
+/// The couplings between sites, a symmetric matrix `[n, n]`.
+fn couplings(lattice: &IsingLattice) -> anyhow::Result<Tensor> {
+    let n = lattice.n_sites();
+    let mut matrix = vec![0.0; n * n];
+    for (i, j, coupling) in lattice.edges() {
+        matrix[n * i + j] += coupling;
+        matrix[n * j + i] += coupling;
+    }
+    Ok(Tensor::f_from_slice(&matrix)?.f_view([n as i64, n as i64])?)
+}
+
+/// An Ising lattice as an energy of bits `[chains, n]`, as a network would be.
+fn ising_network(lattice: &IsingLattice) -> anyhow::Result<impl GradEnergy<Tensor>> {
+    let (matrix, fields) = (couplings(lattice)?, Tensor::f_from_slice(lattice.fields())?);
+    Ok(Torch::module(nn::func(move |x: &Tensor| {
+        let spins = x * 2.0 - 1.0;
+        (spins.matmul(&matrix) * &spins * -0.5 - &spins * &fields).sum_dim_intlist(
+            [1i64].as_slice(),
+            true,
+            None,
+        )
+    })))
+}
+
+/// A Potts lattice as an energy of one-hot rows `[chains, n, k]`.
+fn potts_network(potts: &PottsLattice) -> anyhow::Result<impl GradEnergy<Tensor>> {
+    let matrix = couplings(potts.lattice())?;
+    Ok(Torch::module(nn::func(move |x: &Tensor| {
+        (matrix.matmul(x) * x * -0.5).flatten(1, -1).sum_dim_intlist([1i64].as_slice(), true, None)
+    })))
+}
+
+/// The field of the law that discrete Langevin has on a bit in `field`, where a move that costs nothing has the odds
+/// `move_odds`. Its odds stand in the docs of [`Dula`].
+fn dula_field(field: f64, move_odds: f64) -> f64 {
+    let half_difference = -field;
+    let biased = (1.0 + move_odds * half_difference.exp()) / (1.0 + move_odds * (-half_difference).exp());
+    field + 0.5 * biased.ln()
+}
+
 impl Gallery<'_> {
     /// All discrete cells.
     ///
@@ -97,6 +138,16 @@ impl Gallery<'_> {
         self.discrete_cell("block_gibbs", "ising_field", &BlockGibbs::new(colouring), &field, &law)?;
         self.discrete_cell("gibbs_with_gradients", "ising_field", &GibbsWithGradients, &field, &law)?;
         self.discrete_cell("dmala", "ising_field", &Dmala::new(0.4), &field, &law)?;
+        let network = ising_network(&field)?;
+        self.tensor_cell(
+            "gibbs_with_gradients_tensors",
+            "ising_field",
+            &GibbsWithGradients,
+            &network,
+            &field,
+            &law,
+        )?;
+        self.tensor_cell("dmala_tensors", "ising_field", &Dmala::new(0.4), &network, &field, &law)?;
 
         let even = IsingLattice::new(4, 4, Boundary::Torus, 0.35, 0.0)?;
         let law = Enumerated::new(&even)?;
@@ -107,6 +158,20 @@ impl Gallery<'_> {
         let potts = PottsLattice::new(3, 3, Boundary::Open, 3, 0.6)?;
         let law = Enumerated::new(&potts)?;
         self.discrete_cell("gibbs", "potts", &Gibbs(Scan::Systematic), &potts, &law)?;
+        let colouring = Colouring::checkerboard(potts.lattice())?;
+        self.discrete_cell("block_gibbs", "potts", &BlockGibbs::new(colouring), &potts, &law)?;
+        self.discrete_cell("gibbs_with_gradients", "potts", &GibbsWithGradients, &potts, &law)?;
+        self.discrete_cell("dmala", "potts", &Dmala::new(0.4), &potts, &law)?;
+        let network = potts_network(&potts)?;
+        self.tensor_cell(
+            "gibbs_with_gradients_tensors",
+            "potts",
+            &GibbsWithGradients,
+            &network,
+            &potts,
+            &law,
+        )?;
+        self.tensor_cell("dmala_tensors", "potts", &Dmala::new(0.4), &network, &potts, &law)?;
         self.discrete_cell("checkerboard", "potts", &Checkerboard::new(1), &potts, &law)?;
         self.discrete_cell("swendsen_wang", "potts", &SwendsenWang, &potts, &law)?;
         self.discrete_cell("wolff", "potts", &Wolff, &potts, &law)?;
@@ -120,11 +185,13 @@ impl Gallery<'_> {
         self.discrete_cell("gibbs_with_gradients", "rbm", &GibbsWithGradients, &rbm, &law)?;
         self.discrete_cell("dmala", "rbm", &Dmala::new(0.4), &rbm, &law)?;
 
+        self.independent_bits()?;
+
         let cold = IsingLattice::new(8, 8, Boundary::Torus, 0.7, 0.0)?;
-        self.cold_cell("gibbs", &Gibbs(Scan::Systematic), &cold, Expected::DoesNotMix)?;
-        self.cold_cell("checkerboard", &Checkerboard::new(1), &cold, Expected::DoesNotMix)?;
-        self.cold_cell("wolff", &Wolff, &cold, Expected::Exact)?;
-        self.cold_cell("swendsen_wang", &SwendsenWang, &cold, Expected::Exact)
+        self.cold_cell("gibbs", &Gibbs(Scan::Systematic), &cold)?;
+        self.cold_cell("checkerboard", &Checkerboard::new(1), &cold)?;
+        self.cold_cell("wolff", &Wolff, &cold)?;
+        self.cold_cell("swendsen_wang", &SwendsenWang, &cold)
     }
 
     fn discrete_cell<K, E>(
@@ -147,8 +214,83 @@ impl Gallery<'_> {
         let run = sample_discrete(kernel, energy, &many, 1, discrete_burn_in, 1, self.seed)?;
         let exactness = law.compare(energy, &run.draws.index_axis(Axis(1), 0).to_owned())?;
         let cost = self.discrete_cost(kernel, energy)?;
-        let expected = Expected::Exact;
-        self.add(Cell { kernel: kernel_name, target, expected, exactness, cost: Some(cost) })
+        self.add(kernel_name, target, exactness, Some(cost))
+    }
+
+    /// Bits in a field that do not interact: discrete Langevin moves each of them by itself, and the law that it has instead of
+    /// theirs is known. At two steps, the second with half as likely moves as the first.
+    fn independent_bits(&mut self) -> anyhow::Result<()> {
+        const TARGET: &str = "independent_bits";
+        const FIELD: f64 = 0.4;
+        let bits = |field: f64| IsingLattice::new(3, 4, Boundary::Open, 0.0, field);
+        let energy = bits(FIELD)?;
+        let network = ising_network(&energy)?;
+        let &Settings { n_chains, discrete_burn_in, .. } = self.settings;
+        let many = starts(&energy, n_chains, self.seed);
+        let (mut host, mut tensors) = (Vec::new(), Vec::new());
+        for move_odds in [0.5, 0.25] {
+            let kernel = Dula::new(-0.5 / f64::ln(move_odds));
+            let biased = bits(dula_field(FIELD, move_odds))?;
+            let law = Enumerated::new(&biased)?;
+            if self.wants("dula", TARGET) {
+                let run = sample_discrete(&kernel, &energy, &many, 1, discrete_burn_in, 1, self.seed)?;
+                host.push(law.compare(&biased, &run.draws.index_axis(Axis(1), 0).to_owned())?);
+            }
+            if self.wants("dula_tensors", TARGET) {
+                tensors.push(law.compare(&biased, &self.on_tensors(&kernel, &network, &many, 2)?)?);
+            }
+        }
+        for (kernel, found) in [("dula", host), ("dula_tensors", tensors)] {
+            if let [first, second] = found.as_slice() {
+                self.add(kernel, TARGET, first.and(second), None)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A kernel of tensors, against the law of the host's energy.
+    fn tensor_cell<K, N, E>(
+        &mut self,
+        kernel_name: &'static str,
+        target: &'static str,
+        kernel: &K,
+        network: &N,
+        energy: &E,
+        law: &Enumerated,
+    ) -> anyhow::Result<()>
+    where
+        E: DiscreteEnergy,
+        N: GradEnergy<Tensor>,
+        K: Kernel<Tensor, N>,
+    {
+        if !self.wants(kernel_name, target) {
+            return Ok(());
+        }
+        let many = starts(energy, self.settings.n_chains, self.seed);
+        let draws = self.on_tensors(kernel, network, &many, energy.n_states())?;
+        let exactness = law.compare(energy, &draws)?;
+        self.add(kernel_name, target, exactness, None)
+    }
+
+    /// Where all chains end, `[chain, variable]`.
+    fn on_tensors<K: Kernel<Tensor, N>, N: GradEnergy<Tensor>>(
+        &self,
+        kernel: &K,
+        network: &N,
+        starts: &[Vec<u8>],
+        n_states: usize,
+    ) -> anyhow::Result<Array2<u8>> {
+        let size = [starts.len() as i64, starts[0].len() as i64];
+        let flat: Vec<i64> = starts.iter().flatten().map(|v| i64::from(*v)).collect();
+        let states = Tensor::f_from_slice(&flat)?.f_view(size)?;
+        let bits = n_states == 2;
+        let x = if bits { states } else { states.f_one_hot(n_states as i64)? };
+        let n_steps = self.settings.discrete_burn_in as u64;
+        let x = sample_batch(kernel, network, x.f_to_kind(Kind::Double)?, n_steps, self.seed, &mut ())?;
+        let x = if bits { x.f_to_kind(Kind::Int64)? } else { x.f_argmax(2, false)? };
+        let ends = Vec::<i64>::try_from(&x.f_view(-1)?)?;
+        let ends = ends.into_iter().map(|v| v as u8).collect();
+        Ok(Array2::from_shape_vec((starts.len(), starts[0].len()), ends)?)
     }
 
     /// ESS and R-hat of the energy over a few long chains.
@@ -179,7 +321,6 @@ impl Gallery<'_> {
         kernel_name: &'static str,
         kernel: &K,
         lattice: &IsingLattice,
-        expected: Expected,
     ) -> anyhow::Result<()>
     where
         K: DiscreteKernel<IsingLattice> + Sync,
@@ -224,6 +365,21 @@ impl Gallery<'_> {
             r_hat: r_hat(magnetisations.view())?,
             n_diverged: 0,
         });
-        self.add(Cell { kernel: kernel_name, target: "cold_ising", expected, exactness, cost })
+        self.add(kernel_name, "cold_ising", exactness, cost)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::experiments::samplers::table::{Expected, expected};
+
+    /// The bias of the odds has the order that the table states, in `exp(-1 / (2 h))`.
+    #[test]
+    fn discrete_langevin_has_its_order() {
+        let bias = |move_odds: f64| dula_field(0.4, move_odds) - 0.4;
+        let order = (bias(1e-4) / bias(5e-5)).log2();
+        assert!((order - 1.0).abs() < 1e-3, "{order}");
+        assert_eq!(expected("dula", "independent_bits"), Some(Expected::Biased { order: 1 }));
     }
 }

@@ -2,16 +2,20 @@
 
 use std::time::Instant;
 
+use ebm_core::DiscreteEnergy;
 use ebm_core::analytic::{Exact, Gaussian, GaussianMixture};
+use ebm_core::exact::{Boundary, Enumeration, IsingLattice};
 use ebm_core::random::{Purpose, Stream};
 use ebm_metrics::samples::{Exactness, kolmogorov_smirnov, moment_z};
-use ebm_samplers::{Ais, AnnealedLangevin, Bracket, Hmc, RungSteps, Smc, Tempering};
-use ndarray::s;
+use ebm_samplers::{
+    Ais, Bracket, Checkerboard, Hmc, LogRatio, RungEnergies, RungSteps, Smc, Tempering, Wham, sample_discrete,
+};
+use ndarray::{Array2, Axis, s};
 use rayon::prelude::*;
 
 use super::Settings;
-use super::cell::{Cell, Cost, Expected};
-use super::continuous::{Gallery, exact_draws, starts};
+use super::cell::Cost;
+use super::gallery::{Gallery, alone, exact_draws, far_modes, starts};
 
 /// Particles of one run of sequential Monte Carlo.
 const N_PARTICLES: usize = 256;
@@ -28,36 +32,42 @@ impl Gallery<'_> {
     ///
     /// # Errors
     /// What a sampler returns; a stop by `tell`.
-    pub fn across(&mut self, law: &GaussianMixture) -> anyhow::Result<()> {
-        if self.wants("tempering", "far_modes") || self.wants("stepping_stone", "log_z") {
-            self.tempering(law)?;
+    pub fn across(&mut self) -> anyhow::Result<()> {
+        let law = far_modes(1.0)?;
+        if self.wants("tempering", "far_modes") {
+            self.tempering(&law)?;
+        }
+        if self.wants("stepping_stone", "far_modes_log_z") {
+            self.stepping_stone(&law)?;
         }
         if self.wants("smc", "far_modes") {
-            self.smc(law)?;
+            self.smc(&law)?;
         }
-        if self.wants("ais", "log_z") {
-            self.ais(law)?;
-        }
-        if self.wants("annealed_langevin", "far_modes") {
-            self.annealed_langevin()?;
+        if self.wants("ais", "far_modes_log_z") {
+            self.ais(&law)?;
         }
         Ok(())
     }
 
-    /// Parallel tempering, one ladder per chain; and `ln Z` from the energies on its rungs.
+    /// A ladder of evenly spaced rungs, with paths long enough for the hottest, seven times as wide as the modes.
+    fn ladder(&self, seed: u64) -> (Hmc, Tempering) {
+        let betas = (0..10).map(|i| f64::from(i) / 9.0).collect();
+        let (steps, n_draws) = (RungSteps::Same, self.settings.n_sweeps);
+        (
+            Hmc::new(0.9, 2 * N_LEAPFROGS),
+            Tempering { betas, steps, n_draws, seed, ..Tempering::geometric(0.1, 10) },
+        )
+    }
+
+    /// Parallel tempering, one ladder per chain.
     fn tempering(&mut self, law: &GaussianMixture) -> anyhow::Result<()> {
         let dim = law.mean().len();
-        let (start, &Settings { n_chains, n_sweeps, n_long_chains, .. }) = (wide(dim)?, self.settings);
-        // Long enough paths for the hottest rung, seven times as wide as the modes.
-        let kernel = Hmc::new(0.9, 2 * N_LEAPFROGS);
-        let betas = (0..10).map(|i| f64::from(i) / 9.0).collect();
-        let (steps, seed) = (RungSteps::Same, self.seed);
-        let tempering = Tempering { betas, steps, n_draws: n_sweeps, seed, ..Tempering::geometric(0.1, 10) };
+        let &Settings { n_chains, n_sweeps, n_long_chains, .. } = self.settings;
+        let (kernel, tempering) = self.ladder(self.seed);
         let begin = Instant::now();
-        let run = tempering.run(&kernel, &start, law, starts(n_chains, dim, self.seed))?;
+        let run = tempering.run(&kernel, &wide(dim)?, law, starts(n_chains, dim, self.seed))?;
         let seconds = begin.elapsed().as_secs_f64();
-        let exactness =
-            self.against("tempering", "far_modes", law, run.draws.slice(s![.., n_sweeps - 1, ..]))?;
+        let found = self.against("tempering", "far_modes", law, run.draws.slice(s![.., n_sweeps - 1, ..]))?;
         let summary = ebm_metrics::chains::summary(run.draws.slice(s![..n_long_chains, .., ..]))?;
         let cost = Cost {
             ess: summary.parameters.iter().map(|p| p.ess_bulk).fold(f64::INFINITY, f64::min),
@@ -66,22 +76,19 @@ impl Gallery<'_> {
             r_hat: summary.worst_r_hat(),
             n_diverged: 0,
         };
-        self.add(Cell {
-            kernel: "tempering",
-            target: "far_modes",
-            expected: Expected::Exact,
-            exactness,
-            cost: Some(cost),
-        })?;
+        self.add("tempering", "far_modes", found, Some(cost))
+    }
 
-        let kept = Tempering { keep_slopes: true, seed: self.seed + 1, ..tempering };
-        let few = starts(n_long_chains.max(2), dim, self.seed + 1);
-        let run = kept.run(&kernel, &start, law, few)?;
+    /// `ln Z` from the energies on the rungs of a few ladders.
+    fn stepping_stone(&mut self, law: &GaussianMixture) -> anyhow::Result<()> {
+        let dim = law.mean().len();
+        let (kernel, tempering) = self.ladder(self.seed + 1);
+        let kept = Tempering { keep_slopes: true, ..tempering };
+        let (start, few) = (wide(dim)?, self.settings.n_long_chains.max(2));
+        let run = kept.run(&kernel, &start, law, starts(few, dim, self.seed + 1))?;
         let stones = run.rung_energies()?.stepping_stone();
-        let found = start.log_partition() + stones.log_ratio;
-        let exactness = alone((found - law.log_partition()) / stones.std_error);
-        let (expected, target) = (Expected::Exact, "log_z");
-        self.add(Cell { kernel: "stepping_stone", target, expected, exactness, cost: None })
+        let exact = law.log_partition() - start.log_partition();
+        self.add("stepping_stone", "far_modes_log_z", off(stones, exact), None)
     }
 
     /// Independent runs of sequential Monte Carlo. `Z` is estimated without bias, so the mean of its ratio to the exact
@@ -111,8 +118,7 @@ impl Gallery<'_> {
         let worst_z = moment_z(&column(0), 1.0)?.abs().max(moment_z(&column(1), law.weights()[0])?.abs());
         let least_p = kolmogorov_smirnov(&column(2), &exact.column(0).to_vec())?;
         let exactness = Exactness { worst_z, n_moments: 2, least_p, n_marginals: 1 };
-        let (expected, target) = (Expected::Exact, "far_modes");
-        self.add(Cell { kernel: "smc", target, expected, exactness, cost: None })
+        self.add("smc", "far_modes", exactness, None)
     }
 
     /// The weights forward and the inverse weights in reverse have known means; and the bracket holds `ln Z`.
@@ -132,28 +138,72 @@ impl Gallery<'_> {
         let worst_z = moment_z(&weights, 1.0)?.abs().max(moment_z(&inverse, 1.0)?.abs());
         let exactness = Exactness { worst_z, n_moments: 2, least_p: 1.0, n_marginals: 1 };
         self.bracket = Some((Bracket::new(&forward, &reverse), log_z));
-        let (expected, target) = (Expected::Exact, "log_z");
-        self.add(Cell { kernel: "ais", target, expected, exactness, cost: None })
+        self.add("ais", "far_modes_log_z", exactness, None)
     }
 
-    /// From far too wide through narrower and narrower laws to the two modes, nearly.
-    fn annealed_langevin(&mut self) -> anyhow::Result<()> {
-        let at = |sigma: f64| {
-            let means = vec![vec![-6.0, 0.0], vec![6.0, 0.0]];
-            GaussianMixture::new(vec![0.3, 0.7], means, vec![sigma.hypot(1.0); 2])
-        };
-        let annealed = AnnealedLangevin::geometric(12.0, 0.3, 15, 60, 0.002);
-        let levels = annealed.sigmas.iter().map(|s| at(*s)).collect::<ebm_core::Result<Vec<_>>>()?;
-        let ends = annealed.run(|i| &levels[i], starts(self.settings.n_chains, 2, self.seed), self.seed)?;
-        let draws = ndarray::Array2::from_shape_fn((ends.len(), 2), |(t, i)| ends[t][i]);
-        let exactness =
-            self.against("annealed_langevin", "far_modes", &levels[levels.len() - 1], draws.view())?;
-        let (expected, target) = (Expected::Biased, "far_modes");
-        self.add(Cell { kernel: "annealed_langevin", target, expected, exactness, cost: None })
+    /// `ln Z` of an Ising lattice from independent runs at couplings between none and its own: exact by enumeration, and
+    /// so is what the rules of thermodynamic integration make of exact means and variances.
+    ///
+    /// # Errors
+    /// What a sampler returns; a stop by `tell`.
+    pub fn ising_log_z(&mut self) -> anyhow::Result<()> {
+        const TARGET: &str = "ising_log_z";
+        let kernels = ["stepping_stone", "wham", "thermodynamic_trapezoid", "thermodynamic_integration"];
+        if !kernels.iter().any(|kernel| self.wants(kernel, TARGET)) {
+            return Ok(());
+        }
+        let betas: Vec<f64> = (0..6).map(|k| f64::from(k) / 5.0).collect();
+        let at = |beta: f64| IsingLattice::new(4, 4, Boundary::Torus, 0.35 * beta, 0.0);
+        let lattice = at(1.0)?;
+        let &Settings { n_long_chains, n_draws, discrete_burn_in, .. } = self.settings;
+        let slopes = betas.iter().enumerate().map(|(rung, beta)| -> anyhow::Result<Array2<f64>> {
+            let starts = vec![vec![0; lattice.n_sites()]; n_long_chains];
+            let seed = self.seed + 1_000_000 * (rung as u64 + 1);
+            let run = sample_discrete(
+                &Checkerboard::new(1),
+                &at(*beta)?,
+                &starts,
+                n_draws,
+                discrete_burn_in,
+                1,
+                seed,
+            )?;
+            Ok(run.draws.map_axis(Axis(2), |x| DiscreteEnergy::energy(&lattice, &x.to_vec())))
+        });
+        let slopes = slopes.collect::<anyhow::Result<Vec<_>>>()?;
+        let laws =
+            betas.iter().map(|b| Enumeration::ising(&at(*b)?)).collect::<ebm_core::Result<Vec<_>>>()?;
+        let exact = laws[laws.len() - 1].log_z() - laws[0].log_z();
+        let rungs = RungEnergies::new(betas.clone(), slopes.clone())?;
+        self.add("stepping_stone", TARGET, off(rungs.stepping_stone(), exact), None)?;
+
+        let energy = |x: &[u8]| DiscreteEnergy::energy(&lattice, x);
+        let means: Vec<f64> = laws.iter().map(|law| law.expectation(energy)).collect();
+        let variance = |(law, mean): (&Enumeration, &f64)| law.expectation(|x| (energy(x) - mean).powi(2));
+        let variances: Vec<f64> = laws.iter().zip(&means).map(variance).collect();
+        let step = betas[1];
+        let trapezoid = -means.windows(2).map(|m| 0.5 * step * (m[0] + m[1])).sum::<f64>();
+        let corrected = trapezoid - step * step / 12.0 * (variances[betas.len() - 1] - variances[0]);
+        self.add("thermodynamic_trapezoid", TARGET, off(rungs.trapezoid(), trapezoid), None)?;
+        self.add("thermodynamic_integration", TARGET, off(rungs.thermodynamic(), corrected), None)?;
+
+        // All runs as one sample of each ensemble, and of one between two of them.
+        let wham = Wham::new(slopes, |k, energy| betas[k] * energy)?;
+        let mut zs = Vec::new();
+        for (k, law) in laws.iter().enumerate().skip(1) {
+            let (free_energy, error) = wham.free_energy(k)?;
+            zs.push((free_energy - laws[0].log_z() + law.log_z()) / error);
+        }
+        let between = 0.9;
+        let (mean, error) = wham.expectation(|energy| between * energy, |energy| *energy)?;
+        zs.push((mean - Enumeration::ising(&at(between)?)?.expectation(energy)) / error);
+        let worst_z = zs.iter().map(|z| z.abs()).fold(0.0, f64::max);
+        let found = Exactness { worst_z, n_moments: zs.len(), least_p: 1.0, n_marginals: 1 };
+        self.add("wham", TARGET, found, None)
     }
 }
 
-/// A single z.
-fn alone(z: f64) -> Exactness {
-    Exactness { worst_z: z.abs(), n_moments: 1, least_p: 1.0, n_marginals: 1 }
+/// An estimate against the exact value.
+fn off(found: LogRatio, exact: f64) -> Exactness {
+    alone((found.log_ratio - exact) / found.std_error)
 }
