@@ -210,7 +210,7 @@ mod tests {
     /// The closed forms have the orders that the table states.
     #[test]
     fn closed_forms_have_their_orders() {
-        let order = |bias: &dyn Fn(f64) -> f64| (bias(1e-4) / bias(5e-5)).log2();
+        let order = |bias: &dyn Fn(f64) -> f64| (bias(1e-3) / bias(5e-4)).log2();
         let stated = |kernel: &str| match table::expected(kernel, "standard_normal") {
             Some(Expected::Biased { order }) => f64::from(order),
             _ => 0.0,
