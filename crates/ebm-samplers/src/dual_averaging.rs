@@ -55,6 +55,18 @@ impl<S: Scalar> DualAveraging<S> {
         self.log_average.exp_each()
     }
 
+    /// Go on as if all step sizes so far had been `factor` times what they were, for a new metric; returns the averaged one.
+    ///
+    /// # Errors
+    /// When LibTorch fails.
+    pub(crate) fn rescale(&mut self, factor: f64) -> Result<S> {
+        let shift = S::same(factor.ln());
+        let shifted = |log: &S| Scalar::linear([(1.0, log), (1.0, &shift)]);
+        self.log_average = shifted(&self.log_average)?;
+        self.mu = self.mu.as_ref().map(shifted).transpose()?;
+        self.average()
+    }
+
     pub(crate) fn save(&self, prefix: &str, n_chains: usize, archive: &mut Archive) -> Result<()> {
         archive.put_count(format!("{prefix}.seen"), self.seen);
         archive.put_count(format!("{prefix}.n_steps"), self.n_steps);

@@ -74,7 +74,7 @@ fn the_same_law_on_a_correlated_gaussian() {
     );
     // Two-sided at 1e-5 over 40 moments, by Student's t with 31 degrees of freedom, the least that there can be.
     assert!(worst < 6.57, "{worst}");
-    assert!(ratio > 0.9 - 3.0 * error, "{ratio} +- {error}");
+    assert!(ratio > 0.9, "{ratio} +- {error}");
 }
 
 #[test]
@@ -84,7 +84,7 @@ fn the_same_law_on_eight_schools() {
         "largest |z| of 20 moments {worst:.2}, ESS per gradient ours / theirs {ratio:.3} +- {error:.3}"
     );
     assert!(worst < 6.32, "{worst}");
-    assert!(ratio > 0.9 - 3.0 * error, "{ratio} +- {error}");
+    assert!(ratio > 0.9, "{ratio} +- {error}");
 }
 
 #[test]
