@@ -4,8 +4,10 @@
 //! the prior's precision is `G(w) = X^T diag(v) X + a I`, `v_n = p_n (1 - p_n)` with `p_n = 1 / (1 + exp(-w x_n))`: here it
 //! is the Hessian itself. Source: Girolami and Calderhead 2011 (DOI 10.1111/j.1467-9868.2010.00765.x), section 7.
 
+use super::logistic::{sigmoid_of_minus, softplus_and_sigmoid};
 use super::{check_count, check_finite, check_positive};
 use crate::random::{Purpose, Stream};
+use crate::simd::{Dispatched, dispatch};
 use crate::{Error, HostEnergy, Real, Result, RiemannianMetric};
 
 /// The weights' posterior; put a 1 into every row for an intercept. Computed in f64 whatever the point's type.
@@ -28,11 +30,6 @@ pub struct LogisticRegression {
     precision: f64,
     #[cfg(feature = "torch")]
     constants: super::constants::Constants,
-}
-
-/// `1 / (1 + e^t)`, without overflow at either end.
-fn sigmoid_of_minus(t: f64) -> f64 {
-    if t > 0.0 { (-t).exp() / (1.0 + (-t).exp()) } else { 1.0 / (1.0 + t.exp()) }
 }
 
 impl LogisticRegression {
@@ -88,10 +85,7 @@ impl LogisticRegression {
 
     /// For each row, `s_n x_n` and `s_n w x_n`.
     fn margins<'a, T: Real>(&'a self, w: &'a [T]) -> impl Iterator<Item = (&'a [f64], f64)> {
-        self.signed.chunks_exact(self.dim).map(move |x| {
-            let margin = x.iter().zip(w).map(|(x, w)| x * w.to_f64()).sum();
-            (x, margin)
-        })
+        self.signed.chunks_exact(self.dim).map(move |x| (x, margin(x, w)))
     }
 
     fn prior<T: Real>(&self, w: &[T]) -> f64 {
@@ -99,9 +93,56 @@ impl LogisticRegression {
     }
 }
 
-/// `ln(1 + e^-t)`.
-fn softplus_of_minus(t: f64) -> f64 {
-    (-t).max(0.0) + (-t.abs()).exp().ln_1p()
+/// `w x` in eight lanes, so that it vectorises and is the same on every machine.
+#[inline(always)]
+fn margin<T: Real>(x: &[f64], w: &[T]) -> f64 {
+    let mut lanes = [0.0; LANES];
+    let (x8, w8) = (x.chunks_exact(LANES), w.chunks_exact(LANES));
+    let rest = x8.remainder().iter().zip(w8.remainder()).map(|(x, w)| x * w.to_f64()).sum::<f64>();
+    for (x, w) in x8.zip(w8) {
+        for lane in 0..LANES {
+            lanes[lane] += x[lane] * w[lane].to_f64();
+        }
+    }
+    lanes.iter().sum::<f64>() + rest
+}
+
+/// Rows that are worked on side by side.
+const LANES: usize = 8;
+
+/// `sum_n ln(1 + exp(-s_n w x_n))`; adds its gradient to `grad`, which may be empty.
+struct Loss<'a, T> {
+    law: &'a LogisticRegression,
+    w: &'a [T],
+    grad: &'a mut [T],
+}
+
+impl<T: Real> Dispatched for Loss<'_, T> {
+    type Output = f64;
+
+    #[inline(always)]
+    fn run(self) -> f64 {
+        let dim = self.law.dim;
+        let mut losses = [0.0; LANES];
+        for rows in self.law.signed.chunks(LANES * dim) {
+            // Lanes without a row have no loss, and their pull is not asked for.
+            let (mut margins, mut pulls) = ([f64::INFINITY; LANES], [0.0; LANES]);
+            for (t, x) in margins.iter_mut().zip(rows.chunks_exact(dim)) {
+                *t = margin(x, self.w);
+            }
+            for lane in 0..LANES {
+                let (softplus, sigmoid) = softplus_and_sigmoid(-margins[lane]);
+                losses[lane] += softplus;
+                pulls[lane] = -sigmoid;
+            }
+            for (pull, x) in pulls.iter().zip(rows.chunks_exact(dim)) {
+                for (g, x) in self.grad.iter_mut().zip(x) {
+                    *g += T::of(pull * x);
+                }
+            }
+        }
+        losses.iter().sum()
+    }
 }
 
 impl<T: Real> HostEnergy<T> for LogisticRegression {
@@ -110,21 +151,14 @@ impl<T: Real> HostEnergy<T> for LogisticRegression {
     }
 
     fn value(&self, w: &[T]) -> f64 {
-        self.prior(w) + self.margins(w).map(|(_, margin)| softplus_of_minus(margin)).sum::<f64>()
+        self.prior(w) + dispatch(Loss { law: self, w, grad: &mut [] })
     }
 
     fn value_grad(&self, w: &[T], grad: &mut [T]) -> f64 {
         for (g, w) in grad.iter_mut().zip(w) {
             *g = T::of(self.precision) * *w;
         }
-        let mut loss = 0.0;
-        for (x, margin) in self.margins(w) {
-            loss += softplus_of_minus(margin);
-            let pull = -sigmoid_of_minus(margin);
-            for (g, x) in grad.iter_mut().zip(x) {
-                *g += T::of(pull * x);
-            }
-        }
+        let loss = dispatch(Loss { law: self, w, grad });
         self.prior(w) + loss
     }
 }
@@ -230,6 +264,22 @@ mod tests {
                     assert!((dg[16 * k + ij] - (up.1[ij] - down.1[ij]) / (2.0 * h)).abs() < 1e-8);
                 }
             }
+        }
+    }
+
+    #[test]
+    fn every_vector_level_gives_the_same_bits() {
+        use crate::simd::{Level, dispatch_at};
+        let law = LogisticRegression::synthetic(11, 37, 1.0, 3).unwrap();
+        let w: Vec<f64> = (0..11).map(|i| (i as f64).sin()).collect();
+        let at = |level| {
+            let mut grad = vec![0.0; 11];
+            let loss = dispatch_at(level, Loss { law: &law, w: &w, grad: &mut grad });
+            (loss, grad)
+        };
+        let portable = at(Level::Portable);
+        for level in Level::available() {
+            assert_eq!(at(level), portable, "{level}");
         }
     }
 

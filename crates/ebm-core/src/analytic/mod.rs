@@ -22,6 +22,7 @@ mod eight_schools;
 mod funnel;
 mod gaussian;
 mod gaussian_mixture;
+mod logistic;
 mod logistic_regression;
 mod quadratic;
 mod rosenbrock;
