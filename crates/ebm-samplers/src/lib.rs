@@ -98,8 +98,6 @@ pub use metropolis::metropolis;
 pub use nested::{Nested, NestedRun};
 pub use nuts::{Nuts, NutsInfo, NutsWork};
 #[cfg(feature = "torch")]
-pub use nuts_batch::NutsBatchInfo;
-#[cfg(feature = "torch")]
 pub use replay_buffer::{Replay, ReplayBuffer, ReplayConfig, ReplayState};
 pub use rmhmc::{Rmhmc, RmhmcWork};
 pub use sample::{

@@ -9,7 +9,7 @@
 //! 2017 (arXiv 1701.02434); the walk without recursion, Phan, Pradhan and Jankowiak 2019 (arXiv 1912.11554).
 
 use ebm_core::random::Stream;
-use ebm_core::{Error, GradEnergy, Point, Real, Result, Schedule};
+use ebm_core::{Error, GradEnergy, Mask, Point, Real, Result, Schedule};
 use serde::{Deserialize, Serialize};
 
 use crate::kernel::{Kernel, State, StepInfo, bare_state, check_step_size};
@@ -67,42 +67,41 @@ impl Nuts {
     }
 }
 
-/// What NUTS reports of a step.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct NutsInfo {
+/// What NUTS reports of a step, per chain.
+pub struct NutsInfo<X: Point> {
     /// Mean over the path's leaves of `2 min(1, w) / (1 + w)`, `w = exp(H_start - H_leaf)`: what the step size is
     /// adapted by. NUTS has no accept step, and `min(1, w)` alone counts only the leaves that lost energy: adapted by
     /// it to the usual 0.8, steps are a quarter shorter than they need to be. Source: the warm-up of nuts-rs.
-    pub accept_prob: f64,
+    pub accept_prob: X::Scalar,
     /// Whether the path met an energy error above 1000 or a number that is not finite.
-    pub diverged: bool,
+    pub diverged: Mask<X>,
     /// Doublings of the path.
-    pub depth: u32,
+    pub depth: X::Scalar,
     /// Whether it was cut off at `max_depth`.
-    pub saturated: bool,
-    /// Leapfrogs, and so gradients.
-    pub n_leapfrogs: u32,
+    pub saturated: Mask<X>,
+    /// Leapfrogs of the path, and so its gradients.
+    pub n_leapfrogs: X::Scalar,
     /// The Hamiltonian at the start of the path: E-BFMI is computed from it.
-    pub hamiltonian: f64,
+    pub hamiltonian: X::Scalar,
 }
 
-impl<X: Point<Scalar = f64>> StepInfo<X> for NutsInfo {
-    fn accept_prob(&self) -> Option<&f64> {
+impl<X: Point> StepInfo<X> for NutsInfo<X> {
+    fn accept_prob(&self) -> Option<&X::Scalar> {
         Some(&self.accept_prob)
     }
-    fn diverged(&self) -> Option<&bool> {
+    fn diverged(&self) -> Option<&Mask<X>> {
         Some(&self.diverged)
     }
-    fn hamiltonian(&self) -> Option<&f64> {
+    fn hamiltonian(&self) -> Option<&X::Scalar> {
         Some(&self.hamiltonian)
     }
-    fn n_leapfrogs(&self) -> Option<f64> {
-        Some(f64::from(self.n_leapfrogs))
+    fn n_leapfrogs(&self) -> Option<X::Scalar> {
+        Some(self.n_leapfrogs.clone())
     }
-    fn tree_depth(&self) -> Option<f64> {
-        Some(f64::from(self.depth))
+    fn tree_depth(&self) -> Option<X::Scalar> {
+        Some(self.depth.clone())
     }
-    fn saturated(&self) -> Option<&bool> {
+    fn saturated(&self) -> Option<&Mask<X>> {
         Some(&self.saturated)
     }
 }
@@ -225,7 +224,7 @@ impl<X: Point<Scalar = f64>> NutsWork<X> {
         metric: &Metric<X>,
         depth: u32,
         h: f64,
-        info: &mut NutsInfo,
+        info: &mut NutsInfo<X>,
         rng: &mut Stream,
     ) -> Result<Half>
     where
@@ -237,7 +236,7 @@ impl<X: Point<Scalar = f64>> NutsWork<X> {
             let end = leapfrog(energy, &mut self.walker, metric, h)?;
             let norm2 = self.walker.momentum.inner_each(&self.walker.momentum)?;
             let gain = info.hamiltonian - (end + 0.5 * norm2);
-            info.n_leapfrogs += 1;
+            info.n_leapfrogs += 1.0;
             // A NaN compares false.
             if !(gain > -DIVERGENCE) {
                 info.diverged = true;
@@ -314,7 +313,7 @@ impl<X: Point<Scalar = f64>> NutsWork<X> {
 
 impl<T: Real, E: GradEnergy<Vec<T>> + ?Sized> Kernel<Vec<T>, E> for Nuts {
     type Work = NutsWork<Vec<T>>;
-    type Info = NutsInfo;
+    type Info = NutsInfo<Vec<T>>;
 
     fn check(&self) -> Result<()> {
         self.check_settings()
@@ -340,7 +339,12 @@ impl<T: Real, E: GradEnergy<Vec<T>> + ?Sized> Kernel<Vec<T>, E> for Nuts {
         Ok(())
     }
 
-    fn step(&self, energy: &E, state: &mut State<Vec<T>, Self::Work>, rng: &mut Stream) -> Result<NutsInfo> {
+    fn step(
+        &self,
+        energy: &E,
+        state: &mut State<Vec<T>, Self::Work>,
+        rng: &mut Stream,
+    ) -> Result<NutsInfo<Vec<T>>> {
         let State { x, grad, energy: here, step_size, metric, work, .. } = state;
         let [back, front] = &mut work.ends;
         back.x.set_from(x)?;
@@ -352,9 +356,9 @@ impl<T: Real, E: GradEnergy<Vec<T>> + ?Sized> Kernel<Vec<T>, E> for Nuts {
         let mut info = NutsInfo {
             accept_prob: 0.0,
             diverged: false,
-            depth: 0,
+            depth: 0.0,
             saturated: true,
-            n_leapfrogs: 0,
+            n_leapfrogs: 0.0,
             hamiltonian,
         };
         let mut log_weight = 0.0;
@@ -368,7 +372,7 @@ impl<T: Real, E: GradEnergy<Vec<T>> + ?Sized> Kernel<Vec<T>, E> for Nuts {
                 info.saturated = false;
                 break;
             }
-            info.depth = depth + 1;
+            info.depth = f64::from(depth + 1);
             if rng.uniform().ln() < half.log_weight - log_weight {
                 x.set_from(&work.drawn.x)?;
                 grad.set_from(&work.drawn.grad)?;
@@ -382,7 +386,7 @@ impl<T: Real, E: GradEnergy<Vec<T>> + ?Sized> Kernel<Vec<T>, E> for Nuts {
                 break;
             }
         }
-        info.accept_prob /= f64::from(info.n_leapfrogs.max(1));
+        info.accept_prob /= info.n_leapfrogs.max(1.0);
         Ok(info)
     }
 }
@@ -553,7 +557,7 @@ mod tests {
         let flat = Nuts::new(1e-6).max_depth(3);
         let mut state = flat.init(&walled, vec![0.0]).unwrap();
         let info = flat.advance(&walled, &mut state, &mut rng).unwrap();
-        assert!(info.saturated && info.depth == 3 && info.n_leapfrogs == 7);
+        assert!(info.saturated && info.depth == 3.0 && info.n_leapfrogs == 7.0);
         let wrong = Kernel::<Vec<f64>, Gaussian>::check(&Nuts::new(0.1).max_depth(0)).unwrap_err();
         assert!(wrong.to_string().contains("max_depth"), "{wrong}");
     }

@@ -14,50 +14,12 @@ use ebm_core::torch::TensorRng;
 use ebm_core::{GradEnergy, Result, Schedule, TensorMask, TensorScalar};
 use tch::{Device, Kind, Tensor};
 
-use crate::kernel::{Kernel, State, StepInfo, bare_state};
+use crate::kernel::{Kernel, State, bare_state};
 use crate::metric::Metric;
-use crate::nuts::{DIVERGENCE, Nuts};
+use crate::nuts::{DIVERGENCE, Nuts, NutsInfo};
 
 /// Leapfrogs between two looks at how many chains go on.
 const CHECK_EVERY: u32 = 8;
-
-/// What NUTS reports of a step of a batch, one number per chain.
-#[derive(Debug)]
-pub struct NutsBatchInfo {
-    /// As [`NutsInfo::accept_prob`](crate::NutsInfo::accept_prob).
-    pub accept_prob: TensorScalar,
-    /// Whether the path met an energy error above 1000 or a number that is not finite.
-    pub diverged: TensorMask,
-    /// Doublings of the path.
-    pub depth: TensorScalar,
-    /// Whether it was cut off at `max_depth`.
-    pub saturated: TensorMask,
-    /// Leapfrogs, and so gradients that the path used.
-    pub n_leapfrogs: TensorScalar,
-    /// The Hamiltonian at the start of the path: E-BFMI is computed from it.
-    pub hamiltonian: TensorScalar,
-}
-
-impl StepInfo<Tensor> for NutsBatchInfo {
-    fn accept_prob(&self) -> Option<&TensorScalar> {
-        Some(&self.accept_prob)
-    }
-    fn diverged(&self) -> Option<&TensorMask> {
-        Some(&self.diverged)
-    }
-    fn hamiltonian(&self) -> Option<&TensorScalar> {
-        Some(&self.hamiltonian)
-    }
-    fn n_leapfrogs(&self) -> Option<TensorScalar> {
-        Some(self.n_leapfrogs.clone())
-    }
-    fn tree_depth(&self) -> Option<TensorScalar> {
-        Some(self.depth.clone())
-    }
-    fn saturated(&self) -> Option<&TensorMask> {
-        Some(&self.saturated)
-    }
-}
 
 /// Positions `[n, dim]` with gradient and energy `[n]`: nothing is evaluated twice.
 struct Drawn {
@@ -499,7 +461,7 @@ impl Nuts {
 
 impl<E: GradEnergy<Tensor> + ?Sized> Kernel<Tensor, E> for Nuts {
     type Work = ();
-    type Info = NutsBatchInfo;
+    type Info = NutsInfo<Tensor>;
 
     fn check(&self) -> Result<()> {
         self.check_settings()
@@ -525,7 +487,12 @@ impl<E: GradEnergy<Tensor> + ?Sized> Kernel<Tensor, E> for Nuts {
     }
 
     /// Waits for the device to learn which chains go on: after each doubling, and every 8 leapfrogs within one.
-    fn step(&self, energy: &E, state: &mut State<Tensor, ()>, rng: &mut TensorRng) -> Result<NutsBatchInfo> {
+    fn step(
+        &self,
+        energy: &E,
+        state: &mut State<Tensor, ()>,
+        rng: &mut TensorRng,
+    ) -> Result<NutsInfo<Tensor>> {
         let shape = state.x.size();
         let n_chains = shape.first().copied().unwrap_or(0);
         let (kind, device) = (state.x.kind(), state.x.device());
@@ -552,7 +519,7 @@ impl<E: GradEnergy<Tensor> + ?Sized> Kernel<Tensor, E> for Nuts {
         state.x = paths.drawn.x.f_view(shape.as_slice())?;
         state.grad = paths.drawn.grad.f_view(shape.as_slice())?;
         state.energy = TensorScalar::Each(paths.drawn.energy);
-        Ok(NutsBatchInfo {
+        Ok(NutsInfo {
             accept_prob: TensorScalar::Each(paths.accept_sum.f_div(&paths.n_leapfrogs.f_clamp_min(1.0)?)?),
             diverged: TensorMask(paths.diverged),
             depth: TensorScalar::Each(paths.depth),

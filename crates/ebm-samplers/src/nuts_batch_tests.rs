@@ -198,7 +198,7 @@ fn a_step_has_the_law_of_the_host_chain() {
         let mut stream = Stream::new(9, Purpose::Chain, chain as u64);
         let mut state = kernel.init(&law, row.to_vec()).unwrap();
         let info = kernel.advance(&law, &mut state, &mut stream).unwrap();
-        host.0.push([f64::from(info.n_leapfrogs), f64::from(info.depth)]);
+        host.0.push([info.n_leapfrogs, info.depth]);
         host.1.push(info.accept_prob);
         host.2.push(state.x.iter().zip(row).map(|(a, b)| (a - b) * (a - b)).sum());
         host.3.push(state.energy);
