@@ -1,5 +1,6 @@
 //! What the bench programs share: what `cargo xtask bench` asks for, the cases, medians of alternating runs.
 
+use std::ops::RangeInclusive;
 use std::time::Instant;
 
 use rayon::ThreadPoolBuilder;
@@ -91,7 +92,7 @@ pub struct Bench {
     /// Run the rivals too.
     pub rivals: bool,
     pub threads: usize,
-    runs: usize,
+    runs: u64,
     cases: Vec<Case>,
 }
 
@@ -127,17 +128,34 @@ impl Bench {
     /// Run ours and the rivals in turn, and keep the median of each figure: one case per figure and rival.
     ///
     /// The first round warms caches and threads up and is not counted.
-    pub fn compare(
+    pub fn compare(&mut self, figures: &[Figure], ours: impl FnMut(u64) -> Vec<f64>, rivals: Vec<Rival>) {
+        let runs = if self.smoke { 1 } else { self.runs };
+        self.rounds(u64::from(self.smoke)..=runs, figures, ours, rivals);
+    }
+
+    /// [`Bench::compare`] for what takes minutes: `runs` rounds, the first counted too.
+    pub fn compare_long(
         &mut self,
+        runs: u64,
+        figures: &[Figure],
+        ours: impl FnMut(u64) -> Vec<f64>,
+        rivals: Vec<Rival>,
+    ) {
+        self.rounds(1..=if self.smoke { 1 } else { runs }, figures, ours, rivals);
+    }
+
+    /// Round 0 is not counted.
+    fn rounds(
+        &mut self,
+        rounds: RangeInclusive<u64>,
         figures: &[Figure],
         mut ours: impl FnMut(u64) -> Vec<f64>,
         mut rivals: Vec<Rival>,
     ) {
-        let runs = if self.smoke { 1 } else { self.runs };
         let mut own: Vec<Vec<f64>> = Vec::new();
         let mut others: Vec<Result<Vec<Vec<f64>>, String>> = rivals.iter().map(|_| Ok(Vec::new())).collect();
-        for round in 0..=runs as u64 {
-            let counts = round > 0 || self.smoke;
+        for round in rounds {
+            let counts = round > 0;
             let result = ours(round);
             if counts {
                 own.push(result);

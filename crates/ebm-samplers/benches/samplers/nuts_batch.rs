@@ -60,7 +60,9 @@ fn compare(
         diagnostics: false,
         ..SampleConfig::adaptive()
     };
-    bench.compare(
+    // One run of blackjax takes minutes.
+    bench.compare_long(
+        3,
         &[Figure::higher(format!("tensor NUTS, {name}, {chains} chains, f32"), "ESS/s", "after warm-up")],
         |seed| {
             let mut rng = Stream::new(seed, Purpose::Start, 0);
