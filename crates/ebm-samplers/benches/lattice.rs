@@ -16,8 +16,8 @@ use ebm_core::random::{Purpose, Stream};
 use ebm_core::{Colouring, DiscreteEnergy, PottsLattice, Rbm, RelaxedEnergy};
 use ebm_metrics::chains::ess_mean;
 use ebm_samplers::{
-    BlockGibbs, Checkerboard, DiscreteKernel, Dmala, Gibbs, GibbsWithGradients, PackedIsing, RbmGibbs, Scan,
-    SwendsenWang, Wolff, sample_discrete,
+    BlockGibbs, Checkerboard, DiscreteKernel, Dmala, Gibbs, GibbsWithGradients, PackedIsing, RbmGibbs,
+    SampleConfig, Scan, SwendsenWang, Wolff, sample_discrete,
 };
 use harness::{Bench, Figure, seconds};
 use ndarray::Array2;
@@ -77,7 +77,7 @@ fn heat_baths(bench: &mut Bench) {
     let work = (4096 * sweeps) as f64;
     let kernel = BlockGibbs::new(Colouring::checkerboard(&lattice).unwrap());
     rate(bench, "block Gibbs, Ising torus 64 x 64", "spin updates/s", work, "any energy, one thread", || {
-        drop(sample_discrete(&kernel, &lattice, &start, 1, 0, sweeps, 0).unwrap());
+        drop(sample_discrete(&kernel, &lattice, &start, &config(1, 0, sweeps, 0)).unwrap());
     });
     let potts = PottsLattice::new(64, 64, Boundary::Torus, 3, 1.005).unwrap();
     let start = random_states(1, 4096, 3);
@@ -88,18 +88,18 @@ fn heat_baths(bench: &mut Bench) {
         work,
         "bytes, one thread",
         || {
-            drop(sample_discrete(&Checkerboard::new(sweeps), &potts, &start, 1, 0, 1, 0).unwrap());
+            drop(sample_discrete(&Checkerboard::new(sweeps), &potts, &start, &config(1, 0, 1, 0)).unwrap());
         },
     );
     let start = vec![vec![0; 4096]];
     rate(bench, "Swendsen-Wang, Ising torus 64 x 64", "spin updates/s", work, "one thread", || {
-        drop(sample_discrete(&SwendsenWang, &lattice, &start, 1, 0, sweeps, 0).unwrap());
+        drop(sample_discrete(&SwendsenWang, &lattice, &start, &config(1, 0, sweeps, 0)).unwrap());
     });
     let rbm = machine(784, 500);
     let (start, steps) = (random_states(1, 784, 2), if bench.smoke { 1 } else { 200 });
     let work = (1284 * steps) as f64;
     rate(bench, "block Gibbs, RBM 784 x 500", "bit updates/s", work, "f64, one thread", || {
-        drop(sample_discrete(&RbmGibbs, &rbm, &start, 1, 0, steps, 0).unwrap());
+        drop(sample_discrete(&RbmGibbs, &rbm, &start, &config(1, 0, steps, 0)).unwrap());
     });
 }
 
@@ -127,7 +127,9 @@ where
         // A quarter again as many calls to forget the start; not counted, as in the protocol.
         let (burn_in, mut run) = (n_draws * thin / 4, None);
         let all = seconds(|| {
-            run = Some(sample_discrete(kernel, energy, &starts, n_draws, burn_in, thin, seed).unwrap());
+            run = Some(
+                sample_discrete(kernel, energy, &starts, &config(n_draws, burn_in, thin, seed)).unwrap(),
+            );
         });
         let draws = run.unwrap().draws;
         let energies = Array2::from_shape_fn((CHAINS, n_draws), |(chain, draw)| {
@@ -140,6 +142,11 @@ where
     bench.compare(&figures, measure, vec![]);
 }
 
+/// So many draws, without diagnostics.
+fn config(n_draws: usize, burn_in: usize, thin: usize, seed: u64) -> SampleConfig {
+    SampleConfig { n_draws, burn_in, thin, seed, diagnostics: false, ..Default::default() }
+}
+
 /// The step size at which DMALA accepts 0.57 of its proposals, by halving an interval of `ln h`.
 fn tuned<E: RelaxedEnergy>(energy: &E, smoke: bool) -> f64 {
     let (mut low, mut high) = (0.05f64.ln(), 5f64.ln());
@@ -147,8 +154,9 @@ fn tuned<E: RelaxedEnergy>(energy: &E, smoke: bool) -> f64 {
     for _ in 0..if smoke { 1 } else { 12 } {
         let middle = 0.5 * (low + high);
         let (n, burn_in) = if smoke { (1, 1) } else { (300, 1000) };
-        let run = sample_discrete(&Dmala::new(middle.exp()), energy, &starts, n, burn_in, 1, 9).unwrap();
-        let accepted = run.acceptance.iter().sum::<f64>() / 4.0;
+        let run =
+            sample_discrete(&Dmala::new(middle.exp()), energy, &starts, &config(n, burn_in, 1, 9)).unwrap();
+        let accepted = run.summary.acceptance.iter().sum::<f64>() / 4.0;
         if accepted > 0.57 { low = middle } else { high = middle }
     }
     (0.5 * (low + high)).exp()

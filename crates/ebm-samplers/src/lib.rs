@@ -6,7 +6,7 @@
 //!   of the position, and [`Slice`] and [`EllipticalSlice`] (a normal prior times a likelihood),
 //!   which need no gradient.
 //! * [`AnnealedLangevin`]: Langevin through a sequence of energies, from the noisiest to the cleanest.
-//! * [`sample_discrete`]: chains of discrete variables. Its kernels: [`Gibbs`], [`BlockGibbs`], [`RbmGibbs`], [`Checkerboard`],
+//! * [`sample_discrete`], or [`DiscreteSampler`] in pieces: chains of discrete variables. Its kernels: [`Gibbs`], [`BlockGibbs`], [`RbmGibbs`], [`Checkerboard`],
 //!   [`GibbsWithGradients`], [`Dula`], [`Dmala`], [`SwendsenWang`], [`Wolff`]; [`DiscreteKernel`] for your own.
 //! * [`Kernel`], [`State`], [`Observer`]: what a kernel is, for those who write one or need their own loop
 //!   ([`sample_host`], `sample_batch`).
@@ -31,6 +31,7 @@ mod draws;
 mod drive;
 mod dual_averaging;
 mod elliptical_slice;
+mod guard;
 mod hamiltonian;
 mod hmc;
 mod isokinetic;
@@ -69,9 +70,9 @@ pub use annealed_langevin::AnnealedLangevin;
 pub use baoab::{Baoab, BaoabWork};
 pub use bridge::{Bridge, Flat};
 pub use discrete::{
-    BlockGibbs, Checkerboard, ClusterWork, DiscreteInfo, DiscreteKernel, DiscreteRun, Dmala, Dula, DulaWork,
-    Gibbs, GibbsWithGradients, GuidedWork, GwgWork, PackedIsing, PottsWork, RbmGibbs, RbmWork, Scan,
-    SwendsenWang, Wolff, sample_discrete,
+    BlockGibbs, Checkerboard, ClusterWork, DiscreteInfo, DiscreteKernel, DiscreteRun, DiscreteSampler, Dmala,
+    Dula, DulaWork, Gibbs, GibbsWithGradients, GuidedWork, GwgWork, PackedIsing, PottsWork, RbmGibbs,
+    RbmWork, Scan, SwendsenWang, Wolff, sample_discrete,
 };
 #[cfg(feature = "arrow")]
 pub use draws::pack_arrow;

@@ -160,6 +160,7 @@ impl TemperedRun {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::discrete::testing::config;
     use crate::{Flat, Gibbs, Hmc, RungSteps, Scan, Tempering, sample_discrete};
     use ebm_core::analytic::{Exact, Gaussian, GaussianMixture};
     use ebm_core::exact::{Boundary, IsingLattice, TransferMatrix};
@@ -253,7 +254,8 @@ mod tests {
             let lattice = IsingLattice::new(4, 4, Boundary::Torus, 0.3 * beta, 0.1 * beta).unwrap();
             let kernel = Gibbs(Scan::Systematic);
             let run =
-                sample_discrete(&kernel, &lattice, &vec![vec![0; n]; 16], 200, 20, 1, k as u64).unwrap();
+                sample_discrete(&kernel, &lattice, &vec![vec![0; n]; 16], &config(200, 20, 1, k as u64))
+                    .unwrap();
             Array2::from_shape_fn((16, 200), |(c, t)| {
                 let x = run.draws.slice(ndarray::s![c, t, ..]).to_vec();
                 DiscreteEnergy::energy(exact.lattice(), &x)

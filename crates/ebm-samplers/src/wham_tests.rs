@@ -1,6 +1,7 @@
 //! Tests of histogram reweighting.
 
 use super::*;
+use crate::discrete::testing::config;
 use crate::{Gibbs, Scan, sample_discrete};
 use ebm_core::DiscreteEnergy;
 use ebm_core::exact::{Boundary, Enumeration, IsingLattice, TransferMatrix};
@@ -116,8 +117,13 @@ fn ising_energies_between_the_couplings() {
     let (couplings, one) = ([0.2, 0.35, 0.5], lattice(1.0));
     let run = |(seed, k): (usize, &f64)| {
         let starts = vec![vec![0; 16]; 8];
-        let run = sample_discrete(&Gibbs(Scan::Systematic), &lattice(*k), &starts, 1500, 50, 1, seed as u64)
-            .unwrap();
+        let run = sample_discrete(
+            &Gibbs(Scan::Systematic),
+            &lattice(*k),
+            &starts,
+            &config(1500, 50, 1, seed as u64),
+        )
+        .unwrap();
         Array2::from_shape_fn((8, 1500), |(c, t)| {
             DiscreteEnergy::energy(&one, &run.draws.slice(ndarray::s![c, t, ..]).to_vec())
         })

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use ebm_core::Result;
-use ndarray::{ArrayView3, Axis};
+use ndarray::{ArrayView2, ArrayView3, Axis};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -47,11 +47,21 @@ pub fn summary(draws: ArrayView3<f64>) -> Result<Summary> {
     check::at_least("chains", draws.len_of(Axis(0)), 1)?;
     check::at_least("draws", draws.len_of(Axis(1)), 1)?;
     check::at_least("coordinates", draws.len_of(Axis(2)), 1)?;
-    let one = |i: usize| -> Result<ParameterSummary> {
-        let coordinate = draws.index_axis(Axis(2), i);
-        let all: Vec<f64> = coordinate.iter().copied().collect();
+    let one = |i: usize| ParameterSummary::of(draws.index_axis(Axis(2), i));
+    let parameters = (0..draws.len_of(Axis(2))).into_par_iter().map(one).collect::<Result<_>>()?;
+    Ok(Summary { parameters })
+}
+
+impl ParameterSummary {
+    /// Summarise the draws `[chain, draw]` of one quantity.
+    ///
+    /// # Errors
+    /// No chains or no draws.
+    pub fn of(chains: ArrayView2<f64>) -> Result<Self> {
+        let usable = prepare(chains)?;
+        let all: Vec<f64> = chains.iter().copied().collect();
         let finite = all.iter().all(|x| x.is_finite());
-        let mut out = ParameterSummary {
+        let mut out = Self {
             mean: if finite { mean(&all) } else { f64::NAN },
             sd: if finite { variance(&all).sqrt() } else { f64::NAN },
             mcse_mean: f64::NAN,
@@ -59,16 +69,26 @@ pub fn summary(draws: ArrayView3<f64>) -> Result<Summary> {
             ess_tail: f64::NAN,
             r_hat: f64::NAN,
         };
-        if let Some(chains) = prepare(coordinate)? {
+        if let Some(chains) = usable {
             out.mcse_mean = mcse_mean_of(&chains);
             out.ess_bulk = bulk_of(&chains);
             out.ess_tail = tail_of(&chains);
             out.r_hat = r_hat_of(&chains);
         }
         Ok(out)
-    };
-    let parameters = (0..draws.len_of(Axis(2))).into_par_iter().map(one).collect::<Result<_>>()?;
-    Ok(Summary { parameters })
+    }
+}
+
+/// A line of the table of [`Summary`], without the number in front. Equal draws say nothing of how well they were drawn:
+/// a dash in place of every diagnostic.
+impl fmt::Display for ParameterSummary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { mean, sd, mcse_mean, ess_bulk, ess_tail, r_hat } = self;
+        if *sd == 0.0 {
+            return write!(f, "{mean:>11.4} {sd:>11.4} {0:>11} {0:>11} {0:>11} {0:>11}", "-");
+        }
+        write!(f, "{mean:>11.4} {sd:>11.4} {mcse_mean:>11.4} {ess_bulk:>11.0} {ess_tail:>11.0} {r_hat:>11.4}")
+    }
 }
 
 impl Summary {
@@ -95,8 +115,7 @@ impl fmt::Display for Summary {
         write!(f, "{dim:>5}")?;
         columns.iter().try_for_each(|name| write!(f, " {name:>11}"))?;
         for (i, p) in self.parameters.iter().enumerate() {
-            write!(f, "\n{i:>5} {:>11.4} {:>11.4} {:>11.4}", p.mean, p.sd, p.mcse_mean)?;
-            write!(f, " {:>11.0} {:>11.0} {:>11.4}", p.ess_bulk, p.ess_tail, p.r_hat)?;
+            write!(f, "\n{i:>5} {p}")?;
         }
         Ok(())
     }

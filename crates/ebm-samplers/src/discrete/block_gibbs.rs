@@ -17,11 +17,12 @@ use super::{DiscreteInfo, DiscreteKernel};
 /// ```
 /// use ebm_core::Colouring;
 /// use ebm_core::exact::{Boundary, IsingLattice};
-/// use ebm_samplers::{BlockGibbs, sample_discrete};
+/// use ebm_samplers::{BlockGibbs, SampleConfig, sample_discrete};
 /// // An odd torus has no two colours; three classes do.
 /// let lattice = IsingLattice::new(5, 5, Boundary::Torus, 0.3, 0.0)?;
 /// let kernel = BlockGibbs::new(Colouring::of(&lattice)?);
-/// let run = sample_discrete(&kernel, &lattice, &vec![vec![0; 25]; 2], 10, 5, 1, 0)?;
+/// let config = SampleConfig { n_draws: 10, burn_in: 5, ..Default::default() };
+/// let run = sample_discrete(&kernel, &lattice, &vec![vec![0; 25]; 2], &config)?;
 /// assert_eq!(run.draws.dim(), (2, 10, 25));
 /// # Ok::<(), ebm_core::Error>(())
 /// ```

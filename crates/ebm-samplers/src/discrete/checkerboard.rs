@@ -20,9 +20,10 @@ use super::{DiscreteInfo, DiscreteKernel, PackedIsing};
 ///
 /// ```
 /// use ebm_core::exact::{Boundary, IsingLattice};
-/// use ebm_samplers::{Checkerboard, sample_discrete};
+/// use ebm_samplers::{Checkerboard, SampleConfig, sample_discrete};
 /// let lattice = IsingLattice::new(64, 64, Boundary::Torus, 0.4407, 0.0)?;
-/// let run = sample_discrete(&Checkerboard::new(20), &lattice, &vec![vec![0; 4096]; 2], 5, 10, 1, 0)?;
+/// let config = SampleConfig { n_draws: 5, burn_in: 10, ..Default::default() };
+/// let run = sample_discrete(&Checkerboard::new(20), &lattice, &vec![vec![0; 4096]; 2], &config)?;
 /// assert_eq!(run.draws.dim(), (2, 5, 4096));
 /// # Ok::<(), ebm_core::Error>(())
 /// ```
@@ -162,7 +163,7 @@ fn draw(around: &[u8], weights: &[f64; 5], n_states: f64, rng: &mut Stream) -> u
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::discrete::testing::{assert_mean, assert_moments, assert_stationary};
+    use crate::discrete::testing::{assert_mean, assert_moments, assert_stationary, config};
     use crate::sample_discrete;
     use ebm_core::DiscreteEnergy;
     use ebm_core::exact::{Boundary, Enumeration, TransferMatrix, onsager_energy};
@@ -293,9 +294,9 @@ mod tests {
         );
         assert!(packed.set_bits(&[0, 2, 0, 0]).unwrap_err().to_string().starts_with("bits[1] = 2"));
         assert!(packed.write_bits(&mut [0; 5]).is_err());
-        let run = sample_discrete(&Checkerboard::new(0), &torus(2, 2), &[vec![0; 4]], 1, 0, 1, 0);
+        let run = sample_discrete(&Checkerboard::new(0), &torus(2, 2), &[vec![0; 4]], &config(1, 0, 1, 0));
         assert_eq!(run.map(|_| ()).unwrap_err().to_string(), "sweeps = 0: must be at least 1");
         let potts = PottsLattice::new(3, 4, Boundary::Torus, 3, 0.1).unwrap();
-        assert!(sample_discrete(&Checkerboard::new(1), &potts, &[vec![0; 12]], 1, 0, 1, 0).is_err());
+        assert!(sample_discrete(&Checkerboard::new(1), &potts, &[vec![0; 12]], &config(1, 0, 1, 0)).is_err());
     }
 }

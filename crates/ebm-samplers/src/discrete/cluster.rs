@@ -18,10 +18,11 @@ use super::{DiscreteInfo, DiscreteKernel};
 ///
 /// ```
 /// use ebm_core::{PottsLattice, exact::Boundary};
-/// use ebm_samplers::{SwendsenWang, sample_discrete};
+/// use ebm_samplers::{SwendsenWang, SampleConfig, sample_discrete};
 /// // The critical coupling of three states: ln(1 + sqrt 3).
 /// let lattice = PottsLattice::new(8, 8, Boundary::Torus, 3, 1.005)?;
-/// let run = sample_discrete(&SwendsenWang, &lattice, &[vec![0; 64]], 10, 50, 1, 0)?;
+/// let config = SampleConfig { n_draws: 10, burn_in: 50, ..Default::default() };
+/// let run = sample_discrete(&SwendsenWang, &lattice, &[vec![0; 64]], &config)?;
 /// assert_eq!(run.draws.dim(), (1, 10, 64));
 /// # Ok::<(), ebm_core::Error>(())
 /// ```
@@ -33,9 +34,10 @@ pub struct SwendsenWang;
 ///
 /// ```
 /// use ebm_core::exact::{Boundary, IsingLattice};
-/// use ebm_samplers::{Wolff, sample_discrete};
+/// use ebm_samplers::{Wolff, SampleConfig, sample_discrete};
 /// let lattice = IsingLattice::new(8, 8, Boundary::Torus, 0.4407, 0.0)?;
-/// let run = sample_discrete(&Wolff, &lattice, &[vec![0; 64]], 10, 50, 2, 0)?;
+/// let config = SampleConfig { n_draws: 10, burn_in: 50, thin: 2, ..Default::default() };
+/// let run = sample_discrete(&Wolff, &lattice, &[vec![0; 64]], &config)?;
 /// assert_eq!(run.draws.dim(), (1, 10, 64));
 /// # Ok::<(), ebm_core::Error>(())
 /// ```
@@ -210,7 +212,7 @@ impl<E: Pairwise + ?Sized> DiscreteKernel<E> for Wolff {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::discrete::testing::{assert_mean, assert_moments, assert_stationary};
+    use crate::discrete::testing::{assert_mean, assert_moments, assert_stationary, config};
     use crate::sample_discrete;
     use ebm_core::exact::{Boundary, Enumeration, IsingLattice, TransferMatrix};
     use ebm_core::{DiscreteEnergy, PottsLattice};
@@ -242,8 +244,8 @@ mod tests {
         let exact = TransferMatrix::new(lattice.clone()).unwrap().mean_energy();
         let starts = vec![vec![1; 36]; 64];
         let runs = [
-            sample_discrete(&SwendsenWang, &lattice, &starts, 100, 50, 1, 2).unwrap(),
-            sample_discrete(&Wolff, &lattice, &starts, 100, 50, 2, 2).unwrap(),
+            sample_discrete(&SwendsenWang, &lattice, &starts, &config(100, 50, 1, 2)).unwrap(),
+            sample_discrete(&Wolff, &lattice, &starts, &config(100, 50, 2, 2)).unwrap(),
         ];
         for run in runs {
             let chain = |c: ndarray::ArrayView2<u8>| {
@@ -259,9 +261,9 @@ mod tests {
     #[test]
     fn repulsion_is_an_error() {
         let lattice = IsingLattice::new(2, 2, Boundary::Open, -0.3, 0.0).unwrap();
-        let run = sample_discrete(&Wolff, &lattice, &[vec![0; 4]], 1, 0, 1, 0);
+        let run = sample_discrete(&Wolff, &lattice, &[vec![0; 4]], &config(1, 0, 1, 0));
         let text = run.map(|_| ()).unwrap_err().to_string();
         assert!(text.starts_with("coupling of 0 and 1 = -0.6: must be at least 0; clusters"), "{text}");
-        assert!(sample_discrete(&SwendsenWang, &lattice, &[vec![0; 4]], 1, 0, 1, 0).is_err());
+        assert!(sample_discrete(&SwendsenWang, &lattice, &[vec![0; 4]], &config(1, 0, 1, 0)).is_err());
     }
 }

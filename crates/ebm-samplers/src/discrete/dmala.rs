@@ -17,10 +17,11 @@ use crate::kernel::check_step_size;
 ///
 /// ```
 /// use ebm_core::exact::{Boundary, IsingLattice};
-/// use ebm_samplers::{Dmala, sample_discrete};
+/// use ebm_samplers::{Dmala, SampleConfig, sample_discrete};
 /// let lattice = IsingLattice::new(4, 4, Boundary::Torus, 0.3, 0.0)?;
-/// let run = sample_discrete(&Dmala::new(0.3), &lattice, &[vec![0; 16], vec![1; 16]], 10, 50, 1, 0)?;
-/// assert!(run.acceptance.iter().all(|a| *a > 0.3));
+/// let config = SampleConfig { n_draws: 10, burn_in: 50, ..Default::default() };
+/// let run = sample_discrete(&Dmala::new(0.3), &lattice, &[vec![0; 16], vec![1; 16]], &config)?;
+/// assert!(run.summary.acceptance.iter().all(|a| *a > 0.3));
 /// # Ok::<(), ebm_core::Error>(())
 /// ```
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -47,6 +48,14 @@ impl<E: RelaxedEnergy + ?Sized> DiscreteKernel<E> for Dmala {
 
     fn init(&self, energy: &E, x: &[u8]) -> GuidedWork {
         GuidedWork::new(energy, x)
+    }
+
+    fn resume(&self, energy: &E, x: &[u8], n_steps: u64) -> GuidedWork {
+        GuidedWork { step: n_steps, ..GuidedWork::new(energy, x) }
+    }
+
+    fn current_energy(&self, _energy: &E, _x: &[u8], work: &GuidedWork) -> f64 {
+        work.at.energy
     }
 
     fn step(&self, energy: &E, x: &mut [u8], work: &mut GuidedWork, rng: &mut Stream) -> DiscreteInfo {

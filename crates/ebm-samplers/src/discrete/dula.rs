@@ -22,9 +22,10 @@ use crate::kernel::check_step_size;
 ///
 /// ```
 /// use ebm_core::exact::{Boundary, IsingLattice};
-/// use ebm_samplers::{Dula, sample_discrete};
+/// use ebm_samplers::{Dula, SampleConfig, sample_discrete};
 /// let lattice = IsingLattice::new(4, 4, Boundary::Torus, 0.3, 0.0)?;
-/// let run = sample_discrete(&Dula::new(0.2), &lattice, &[vec![0; 16], vec![1; 16]], 10, 50, 1, 0)?;
+/// let config = SampleConfig { n_draws: 10, burn_in: 50, ..Default::default() };
+/// let run = sample_discrete(&Dula::new(0.2), &lattice, &[vec![0; 16], vec![1; 16]], &config)?;
 /// assert_eq!(run.draws.dim(), (2, 10, 16));
 /// # Ok::<(), ebm_core::Error>(())
 /// ```
@@ -52,6 +53,10 @@ impl<E: RelaxedEnergy + ?Sized> DiscreteKernel<E> for Dula {
     fn init(&self, energy: &E, x: &[u8]) -> DulaWork {
         let k = energy.n_states();
         DulaWork { step: 0, gradient: vec![0.0; x.len() * k], weights: vec![0.0; k] }
+    }
+
+    fn resume(&self, energy: &E, x: &[u8], n_steps: u64) -> DulaWork {
+        DulaWork { step: n_steps, ..self.init(energy, x) }
     }
 
     fn step(&self, energy: &E, x: &mut [u8], work: &mut DulaWork, rng: &mut Stream) -> DiscreteInfo {
@@ -124,7 +129,7 @@ impl Proposal {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::discrete::testing::{Rough, assert_counts, index, probabilities};
+    use crate::discrete::testing::{Rough, assert_counts, config, index, probabilities};
     use crate::sample_discrete;
     use ebm_core::DiscreteEnergy;
     use ebm_core::exact::{Boundary, Enumeration, IsingLattice};
@@ -167,7 +172,8 @@ mod tests {
             let law = stationary(&bit, h);
             assert!((law[1] / law[0] - odds).abs() < 1e-12);
             // Chains that are long against their memory, so their last states are independent draws of that law.
-            let run = sample_discrete(&Dula::new(h), &bit, &vec![vec![0]; 20_000], 1, 60, 1, 4).unwrap();
+            let run =
+                sample_discrete(&Dula::new(h), &bit, &vec![vec![0]; 20_000], &config(1, 60, 1, 4)).unwrap();
             let ones = run.draws.iter().filter(|x| **x == 1).count() as u64;
             assert_counts(&[20_000 - ones, ones], &law);
         }
@@ -207,7 +213,8 @@ mod tests {
             .map(|to| proposal.log_prob(&gradient, &start, &to, &mut weights).exp())
             .collect();
         assert!((p.iter().sum::<f64>() - 1.0).abs() < 1e-12);
-        let run = sample_discrete(&Dula::new(h), &energy, &vec![start.to_vec(); 30_000], 1, 0, 1, 8).unwrap();
+        let run = sample_discrete(&Dula::new(h), &energy, &vec![start.to_vec(); 30_000], &config(1, 0, 1, 8))
+            .unwrap();
         let mut counts = vec![0; 27];
         run.draws.rows().into_iter().for_each(|x| counts[index(x.as_slice().unwrap(), 3)] += 1);
         assert_counts(&counts, &p);

@@ -20,9 +20,10 @@ pub enum Scan {
 ///
 /// ```
 /// use ebm_core::exact::{Boundary, IsingLattice};
-/// use ebm_samplers::{Gibbs, Scan, sample_discrete};
+/// use ebm_samplers::{Gibbs, Scan, SampleConfig, sample_discrete};
 /// let lattice = IsingLattice::new(4, 4, Boundary::Torus, 0.3, 0.0)?;
-/// let run = sample_discrete(&Gibbs(Scan::Systematic), &lattice, &[vec![0; 16], vec![1; 16]], 10, 5, 1, 0)?;
+/// let config = SampleConfig { n_draws: 10, burn_in: 5, ..Default::default() };
+/// let run = sample_discrete(&Gibbs(Scan::Systematic), &lattice, &[vec![0; 16], vec![1; 16]], &config)?;
 /// assert_eq!(run.draws.dim(), (2, 10, 16));
 /// # Ok::<(), ebm_core::Error>(())
 /// ```
@@ -79,7 +80,7 @@ pub(super) fn conditional<E: DiscreteEnergy + ?Sized>(energy: &E, x: &mut [u8], 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::discrete::testing::{assert_mean, assert_moments};
+    use crate::discrete::testing::{assert_mean, assert_moments, config};
     use crate::sample_discrete;
     use ebm_core::exact::{Boundary, Enumeration, IsingLattice, TransferMatrix};
 
@@ -122,7 +123,12 @@ mod tests {
     fn a_torus_has_its_mean_energy() {
         let lattice = IsingLattice::new(6, 6, Boundary::Torus, 0.3, 0.0).unwrap();
         let exact = TransferMatrix::new(lattice.clone()).unwrap().mean_energy();
-        let run = sample_discrete(&Gibbs(Scan::Systematic), &lattice, &vec![vec![1; 36]; 32], 500, 100, 1, 2);
+        let run = sample_discrete(
+            &Gibbs(Scan::Systematic),
+            &lattice,
+            &vec![vec![1; 36]; 32],
+            &config(500, 100, 1, 2),
+        );
         let chain = |c: ndarray::ArrayView2<u8>| {
             let energy = |x: ndarray::ArrayView1<u8>| DiscreteEnergy::energy(&lattice, &x.to_vec());
             c.rows().into_iter().map(energy).sum::<f64>() / 500.0

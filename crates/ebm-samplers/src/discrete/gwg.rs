@@ -19,10 +19,11 @@ use super::{DiscreteInfo, DiscreteKernel};
 ///
 /// ```
 /// use ebm_core::exact::{Boundary, IsingLattice};
-/// use ebm_samplers::{GibbsWithGradients, sample_discrete};
+/// use ebm_samplers::{GibbsWithGradients, SampleConfig, sample_discrete};
 /// let lattice = IsingLattice::new(4, 4, Boundary::Torus, 0.3, 0.0)?;
-/// let run = sample_discrete(&GibbsWithGradients, &lattice, &[vec![0; 16], vec![1; 16]], 10, 50, 16, 0)?;
-/// assert!(run.acceptance.iter().all(|a| *a > 0.5));
+/// let config = SampleConfig { n_draws: 10, burn_in: 50, thin: 16, ..Default::default() };
+/// let run = sample_discrete(&GibbsWithGradients, &lattice, &[vec![0; 16], vec![1; 16]], &config)?;
+/// assert!(run.summary.acceptance.iter().all(|a| *a > 0.5));
 /// # Ok::<(), ebm_core::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,6 +35,10 @@ impl<E: RelaxedEnergy + ?Sized> DiscreteKernel<E> for GibbsWithGradients {
     fn init(&self, energy: &E, x: &[u8]) -> GwgWork {
         let at = Changes::new(energy, x);
         GwgWork { proposal: at.clone(), at }
+    }
+
+    fn current_energy(&self, _energy: &E, _x: &[u8], work: &GwgWork) -> f64 {
+        work.at.local.energy
     }
 
     fn step(&self, energy: &E, x: &mut [u8], work: &mut GwgWork, rng: &mut Stream) -> DiscreteInfo {

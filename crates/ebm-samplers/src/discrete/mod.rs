@@ -22,10 +22,12 @@ mod guided;
 mod gwg;
 mod packed;
 mod rbm_gibbs;
+mod record;
+mod running;
 #[cfg(feature = "torch")]
 mod tensor;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 pub use block_gibbs::BlockGibbs;
 pub use checkerboard::{Checkerboard, PottsWork};
@@ -37,16 +39,15 @@ pub use guided::GuidedWork;
 pub use gwg::{GibbsWithGradients, GwgWork};
 pub use packed::PackedIsing;
 pub use rbm_gibbs::{RbmGibbs, RbmWork};
+pub use running::{DiscreteRun, DiscreteSampler, sample_discrete};
 
-use ebm_core::random::{Purpose, Stream};
-use ebm_core::{DiscreteEnergy, Error, Result, check_state};
-use ndarray::Array3;
-use rayon::prelude::*;
+use ebm_core::random::Stream;
+use ebm_core::{DiscreteEnergy, Result};
 
 /// One Markov transition of discrete variables. A kernel holds settings only.
-pub trait DiscreteKernel<E: ?Sized> {
+pub trait DiscreteKernel<E: DiscreteEnergy + ?Sized> {
     /// Scratch and what is cached of the current state; one per chain.
-    type Work;
+    type Work: Send;
 
     /// Whether the settings make sense, and fit the energy.
     ///
@@ -58,6 +59,17 @@ pub trait DiscreteKernel<E: ?Sized> {
 
     /// The scratch for a chain that starts at `x`.
     fn init(&self, energy: &E, x: &[u8]) -> Self::Work;
+
+    /// The scratch of a chain that goes on at `x` after `n_steps` steps, such that further steps are the same bits as
+    /// without the interruption. Override it where that takes more than [`DiscreteKernel::init`].
+    fn resume(&self, energy: &E, x: &[u8], _n_steps: u64) -> Self::Work {
+        self.init(energy, x)
+    }
+
+    /// The energy of `x`, which is where the last step left it. Override it where it is cached.
+    fn current_energy(&self, energy: &E, x: &[u8], _work: &Self::Work) -> f64 {
+        energy.energy(x)
+    }
 
     /// One transition of `x`, which is where the last step (or `init`) left it.
     fn step(&self, energy: &E, x: &mut [u8], work: &mut Self::Work, rng: &mut Stream) -> DiscreteInfo;
@@ -80,80 +92,9 @@ impl DiscreteInfo {
     }
 }
 
-/// What came out of [`sample_discrete`].
-#[derive(Clone, Debug)]
-pub struct DiscreteRun {
-    /// `[chain, draw, variable]`.
-    pub draws: Array3<u8>,
-    /// Mean acceptance probability after burn-in, per chain; NaN for kernels that accept everything.
-    pub acceptance: Vec<f64>,
-    /// Steps after burn-in that diverged, per chain.
-    pub n_diverged: Vec<u64>,
-}
-
-/// Run a chain from each start: `burn_in` steps, then `n_draws` draws with `thin` steps before each. Chain `i` draws
-/// from the stream (seed, chain, `i`), so results do not depend on the number of threads.
-///
-/// # Errors
-/// What the kernel's settings are wrong about, no chain, no draw, `thin` 0, a start that is no state of the energy or has no finite energy.
-pub fn sample_discrete<K, E>(
-    kernel: &K,
-    energy: &E,
-    starts: &[Vec<u8>],
-    n_draws: usize,
-    burn_in: usize,
-    thin: usize,
-    seed: u64,
-) -> Result<DiscreteRun>
-where
-    E: DiscreteEnergy + ?Sized,
-    K: DiscreteKernel<E> + Sync,
-{
-    for (name, count) in [("n_chains", starts.len()), ("n_draws", n_draws), ("thin", thin)] {
-        if count == 0 {
-            return Err(Error::bad_value(name, 0, "at least 1", ""));
-        }
-    }
-    let n = energy.n_variables();
-    if n == 0 || !(2..=256).contains(&energy.n_states()) {
-        let found = format_args!("{n} of {} states", energy.n_states());
-        return Err(Error::bad_value("variables", found, "at least 1, of 2 to 256 states", ""));
-    }
-    kernel.check(energy)?;
-    for (i, x) in starts.iter().enumerate() {
-        check_state(energy, &format!("starts[{i}]"), x)?;
-        let value = energy.energy(x);
-        if !value.is_finite() {
-            return Err(Error::bad_value(format!("energy of starts[{i}]"), value, "finite", ""));
-        }
-    }
-    let mut draws = vec![0; starts.len() * n_draws * n];
-    let one = |(i, (start, out)): (usize, (&Vec<u8>, &mut [u8]))| {
-        let mut rng = Stream::new(seed, Purpose::Chain, i as u64);
-        let mut x = start.clone();
-        let mut work = kernel.init(energy, &x);
-        for _ in 0..burn_in {
-            kernel.step(energy, &mut x, &mut work, &mut rng);
-        }
-        let (mut accepted, mut n_diverged) = (0.0, 0);
-        for draw in out.chunks_exact_mut(n) {
-            for _ in 0..thin {
-                let info = kernel.step(energy, &mut x, &mut work, &mut rng);
-                accepted += info.accept_prob;
-                n_diverged += u64::from(info.diverged);
-            }
-            draw.copy_from_slice(&x);
-        }
-        (accepted / (n_draws * thin) as f64, n_diverged)
-    };
-    let chains = starts.par_iter().zip(draws.par_chunks_mut(n_draws * n));
-    let (acceptance, n_diverged) = chains.enumerate().map(one).unzip();
-    let draws = Array3::from_shape_vec((starts.len(), n_draws, n), draws).map_err(Error::user)?;
-    Ok(DiscreteRun { draws, acceptance, n_diverged })
-}
-
 #[cfg(test)]
 mod tests {
+    use super::testing::config;
     use super::*;
     use ebm_core::exact::{Boundary, IsingLattice};
     use ebm_core::{Colouring, RelaxedEnergy};
@@ -196,7 +137,7 @@ mod tests {
             (0..7).map(|i| (0..16).map(|j| u8::from((i * j) % 3 == 1)).collect()).collect();
         let run = |threads: usize, starts: &[Vec<u8>]| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            pool.install(|| sample_discrete(kernel, &lattice(), starts, 20, 3, 2, 5).unwrap().draws)
+            pool.install(|| sample_discrete(kernel, &lattice(), starts, &config(20, 3, 2, 5)).unwrap().draws)
         };
         let one = run(1, &starts);
         assert_eq!(one, run(3, &starts));
@@ -219,11 +160,11 @@ mod tests {
     fn check_shift<K: DiscreteKernel<Odd> + Sync>(kernel: &K) {
         let run = |shift| {
             let energy = Odd { lattice: lattice(), shift, nan_above: 16 };
-            sample_discrete(kernel, &energy, &vec![vec![0; 16]; 3], 50, 0, 1, 2).unwrap()
+            sample_discrete(kernel, &energy, &vec![vec![0; 16]; 3], &config(50, 0, 1, 2)).unwrap()
         };
         let (plain, shifted) = (run(0.0), run(1024.0));
         assert_eq!(plain.draws, shifted.draws);
-        assert_eq!(plain.n_diverged, [0; 3]);
+        assert_eq!(plain.summary.n_diverged, [0; 3]);
     }
 
     #[test]
@@ -240,8 +181,8 @@ mod tests {
     fn energies_that_are_no_numbers_are_walls() {
         fn check<K: DiscreteKernel<Odd> + Sync>(kernel: &K) {
             let energy = Odd { lattice: lattice(), shift: 0.0, nan_above: 5 };
-            let run = sample_discrete(kernel, &energy, &[vec![0; 16]], 300, 0, 1, 2).unwrap();
-            assert!(run.n_diverged[0] > 0);
+            let run = sample_discrete(kernel, &energy, &[vec![0; 16]], &config(300, 0, 1, 2)).unwrap();
+            assert!(run.summary.n_diverged[0] > 0);
             let ones = |x: ndarray::ArrayView1<u8>| x.iter().filter(|bit| **bit == 1).count();
             let most = run.draws.rows().into_iter().map(ones).max().unwrap();
             assert!((1..=5).contains(&most), "{most}");
@@ -273,9 +214,10 @@ mod tests {
             }
         }
         fn check<K: DiscreteKernel<Broken> + Sync>(kernel: &K) {
-            let run = sample_discrete(kernel, &Broken(lattice()), &[vec![1; 16]], 10, 0, 1, 2).unwrap();
+            let run =
+                sample_discrete(kernel, &Broken(lattice()), &[vec![1; 16]], &config(10, 0, 1, 2)).unwrap();
             assert!(run.draws.iter().all(|bit| *bit == 1));
-            assert_eq!(run.n_diverged, [10]);
+            assert_eq!(run.summary.n_diverged, [10]);
         }
         check(&GibbsWithGradients);
         check(&Dula::new(1.0));
@@ -297,7 +239,7 @@ mod tests {
             }
         }
         let text = |n, k| {
-            let run = sample_discrete(&Gibbs(Scan::Random), &Sized(n, k), &[vec![0; n]], 1, 0, 1, 0);
+            let run = sample_discrete(&Gibbs(Scan::Random), &Sized(n, k), &[vec![0; n]], &config(1, 0, 1, 0));
             run.map(|_| ()).unwrap_err().to_string()
         };
         for (n, k) in [(0, 2), (3, 1), (3, 0), (3, 257)] {
@@ -308,7 +250,7 @@ mod tests {
         }
         let nan = Odd { lattice: lattice(), shift: 0.0, nan_above: 0 };
         let run = |starts: &[Vec<u8>], thin| {
-            let run = sample_discrete(&Gibbs(Scan::Random), &nan, starts, 1, 0, thin, 0);
+            let run = sample_discrete(&Gibbs(Scan::Random), &nan, starts, &config(1, 0, thin, 0));
             run.map(|_| ()).unwrap_err().to_string()
         };
         assert_eq!(run(&[], 1), "n_chains = 0: must be at least 1");
@@ -317,19 +259,21 @@ mod tests {
         assert_eq!(run(&[vec![0; 8]], 1), "variables of starts[0]: expected 16, found 8");
         assert_eq!(run(&[vec![0; 16], vec![1; 16]], 1), "energy of starts[1] = NaN: must be finite");
         let steps = |step_size: f64| {
-            let run = sample_discrete(&Dmala::new(step_size), &lattice(), &[vec![0; 16]], 1, 0, 1, 0);
+            let run =
+                sample_discrete(&Dmala::new(step_size), &lattice(), &[vec![0; 16]], &config(1, 0, 1, 0));
             run.map(|_| ()).unwrap_err().to_string()
         };
         assert!(steps(0.0).starts_with("step_size = 0"), "{}", steps(0.0));
         assert!(steps(f64::NAN).starts_with("step_size = NaN"));
         let small = Colouring::greedy(4, &[]).unwrap();
-        let run = sample_discrete(&BlockGibbs::new(small), &lattice(), &[vec![0; 16]], 1, 0, 1, 0);
+        let run = sample_discrete(&BlockGibbs::new(small), &lattice(), &[vec![0; 16]], &config(1, 0, 1, 0));
         assert_eq!(
             run.map(|_| ()).unwrap_err().to_string(),
             "variables of a colouring: expected 16, found 4"
         );
         let one_class = Colouring::greedy(16, &[]).unwrap();
-        let run = sample_discrete(&BlockGibbs::new(one_class), &lattice(), &[vec![0; 16]], 1, 0, 1, 0);
+        let run =
+            sample_discrete(&BlockGibbs::new(one_class), &lattice(), &[vec![0; 16]], &config(1, 0, 1, 0));
         assert!(run.map(|_| ()).unwrap_err().to_string().contains("they interact"));
     }
 }

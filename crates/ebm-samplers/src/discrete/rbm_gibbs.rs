@@ -14,9 +14,10 @@ use super::{DiscreteInfo, DiscreteKernel};
 ///
 /// ```
 /// use ebm_core::Rbm;
-/// use ebm_samplers::{RbmGibbs, sample_discrete};
+/// use ebm_samplers::{RbmGibbs, SampleConfig, sample_discrete};
 /// let rbm = Rbm::new(vec![1.0, -2.0, 0.5, 0.3], vec![0.5, 0.0], vec![0.0, 0.1])?;
-/// let run = sample_discrete(&RbmGibbs, &rbm, &[vec![0, 1]], 10, 5, 1, 0)?;
+/// let config = SampleConfig { n_draws: 10, burn_in: 5, ..Default::default() };
+/// let run = sample_discrete(&RbmGibbs, &rbm, &[vec![0, 1]], &config)?;
 /// assert_eq!(run.draws.dim(), (1, 10, 2));
 /// # Ok::<(), ebm_core::Error>(())
 /// ```

@@ -6,6 +6,12 @@ use ebm_core::{DiscreteEnergy, Rbm, RelaxedEnergy};
 use ebm_metrics::samples::{chi_square, moment_z};
 
 use super::{DiscreteKernel, sample_discrete};
+use crate::SampleConfig;
+
+/// So many draws, without diagnostics.
+pub fn config(n_draws: usize, burn_in: usize, thin: usize, seed: u64) -> SampleConfig {
+    SampleConfig { n_draws, burn_in, thin, seed, diagnostics: false, ..Default::default() }
+}
 
 /// Counts against probabilities: chi-square at level 1e-6.
 pub fn assert_counts(counts: &[u64], probabilities: &[f64]) {
@@ -58,8 +64,8 @@ where
 {
     let (n, k, n_draws) = (energy.n_variables(), energy.n_states() as u8, 400);
     let starts = vec![vec![0; n]; 64];
-    let run = sample_discrete(kernel, energy, &starts, n_draws, 40 * thin, thin, 3).unwrap();
-    assert!(run.n_diverged.iter().all(|n| *n == 0));
+    let run = sample_discrete(kernel, energy, &starts, &config(n_draws, 40 * thin, thin, 3)).unwrap();
+    assert!(run.summary.n_diverged.iter().all(|n| *n == 0));
     let check = |f: &dyn Fn(&[u8]) -> f64, what: String| {
         let chain = |c: ndarray::ArrayView2<u8>| {
             let values = c.rows().into_iter().map(|x| f(x.as_slice().unwrap()));

@@ -71,11 +71,7 @@ impl SampleConfig {
 
     pub(crate) fn check<X: Point, E: ?Sized, K: Kernel<X, E>>(&self, kernel: &K) -> Result<()> {
         kernel.check()?;
-        for (name, value) in [("n_draws", self.n_draws), ("thin", self.thin)] {
-            if value == 0 {
-                return Err(Error::bad_value(name, 0, "at least 1", ""));
-            }
-        }
+        self.check_counts()?;
         if self.target_accept.is_some() && kernel.step_size().as_constant().is_none() {
             let fix = "give a constant step_size to adapt, or keep the schedule and leave target_accept out";
             return Err(Error::bad_value("target_accept", "set", "unset with a scheduled step_size", fix));
@@ -90,6 +86,29 @@ impl SampleConfig {
             return Err(Error::bad_value("metric", "adapted", "adapted together with the step size", fix));
         }
         adapt.check(self.burn_in)
+    }
+
+    fn check_counts(&self) -> Result<()> {
+        for (name, value) in [("n_draws", self.n_draws), ("thin", self.thin)] {
+            if value == 0 {
+                return Err(Error::bad_value(name, 0, "at least 1", ""));
+            }
+        }
+        Ok(())
+    }
+
+    /// For discrete variables on the host, where nothing adapts.
+    pub(crate) fn check_discrete(&self) -> Result<()> {
+        self.check_counts()?;
+        if self.target_accept.is_some() {
+            let fix = "give Dmala a step size, or run it on tensors, where it adapts";
+            return Err(Error::bad_value("target_accept", "set", "unset for discrete variables", fix));
+        }
+        if self.metric != MetricChoice::Unit {
+            let fix = "leave the metric out: no discrete kernel heeds one";
+            return Err(Error::bad_value("metric", "set", "unset for discrete variables", fix));
+        }
+        Ok(())
     }
 
     fn adapt(&self) -> Adapt {

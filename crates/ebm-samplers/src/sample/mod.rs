@@ -3,7 +3,7 @@
 mod config;
 mod draws;
 mod host;
-mod observe;
+pub(crate) mod observe;
 mod running;
 mod summary;
 #[cfg(feature = "torch")]

@@ -13,7 +13,7 @@ use crate::kernel::{Observer, State, StepInfo};
 use crate::warm_up::WarmUp;
 
 /// Divergences kept with their positions, per point.
-const KEPT_DIVERGENCES: usize = 100;
+pub(crate) const KEPT_DIVERGENCES: usize = 100;
 
 /// All observers of one point.
 pub(crate) struct Watch<X: Point, D> {
@@ -73,19 +73,25 @@ impl Ticker {
     pub(crate) fn skip(&self, n_steps: u64) {
         self.done.fetch_add(n_steps / TICK * TICK, Ordering::Relaxed);
     }
-}
 
-impl<X: Point, W, I> Observer<X, W, I> for Ticker {
+    /// A point took step number `step`, counted from 1.
     #[inline(always)]
-    fn after_step(&mut self, state: &mut State<X, W>, _info: &I) -> Result<()> {
+    pub(crate) fn tick(&self, step: u64) -> Result<()> {
         let Some(Progress(tell)) = &self.progress else { return Ok(()) };
-        if state.step.is_multiple_of(TICK) {
+        if step.is_multiple_of(TICK) {
             let done = self.done.fetch_add(TICK, Ordering::Relaxed) + TICK;
             if !tell(done, self.total) {
                 return Err(Error::stopped());
             }
         }
         Ok(())
+    }
+}
+
+impl<X: Point, W, I> Observer<X, W, I> for Ticker {
+    #[inline(always)]
+    fn after_step(&mut self, state: &mut State<X, W>, _info: &I) -> Result<()> {
+        self.tick(state.step)
     }
 }
 
@@ -216,7 +222,7 @@ pub(crate) struct Kept {
     /// Draws with a coordinate that is not finite.
     pub(crate) n_not_finite: Vec<u64>,
     /// Running sums of the Hamiltonian: its last value, squared steps, mean, squared deviations from the mean.
-    hamiltonian: Vec<[f64; 4]>,
+    pub(crate) hamiltonian: Vec<[f64; 4]>,
 }
 
 impl Kept {
@@ -350,12 +356,7 @@ impl<X: Point, D: DrawSink> Keeper<X, D> {
         archive.put_count(format!("{prefix}.n_draws"), kept.n_draws as u64);
         archive.put(format!("{prefix}.hamiltonian"), kept.hamiltonian.as_flattened().to_vec());
         archive.put(format!("{prefix}.not_finite"), kept.n_not_finite.iter().map(|n| *n as f64).collect());
-        archive.put_count(format!("{prefix}.n_divergences"), kept.divergences.len() as u64);
-        for (i, divergence) in kept.divergences.iter().enumerate() {
-            let Divergence { chain, draw, position } = divergence;
-            let numbers = [*chain as f64, *draw as f64].into_iter().chain(position.iter().copied()).collect();
-            archive.put(format!("{prefix}.divergence.{i}"), numbers);
-        }
+        archive.put_divergences(prefix, &kept.divergences);
     }
 
     pub(crate) fn restore(&mut self, prefix: &str, archive: &mut Archive) -> Result<()> {
@@ -371,15 +372,7 @@ impl<X: Point, D: DrawSink> Keeper<X, D> {
         kept.hamiltonian = archive.take(&format!("{prefix}.hamiltonian"))?.as_chunks().0.to_vec();
         let not_finite = archive.take(&format!("{prefix}.not_finite"))?;
         kept.n_not_finite = not_finite.iter().map(|n| *n as u64).collect();
-        kept.divergences.clear();
-        for i in 0..archive.count(&format!("{prefix}.n_divergences"))? {
-            if let [chain, draw, position @ ..] =
-                archive.take(&format!("{prefix}.divergence.{i}"))?.as_slice()
-            {
-                let (chain, draw) = (*chain as usize, *draw as usize);
-                kept.divergences.push(Divergence { chain, draw, position: position.to_vec() });
-            }
-        }
+        kept.divergences = archive.take_divergences(prefix)?;
         self.sink.resume_at(self.kept.n_draws)
     }
 }

@@ -3,7 +3,6 @@
 use std::any::type_name;
 use std::fmt::Debug;
 use std::marker::PhantomData;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -17,6 +16,7 @@ use super::summary::{Failure, Summary, Warning};
 use super::{Run, Starts};
 use crate::archive::Archive;
 use crate::drive::take_steps;
+use crate::guard::catch_panic;
 use crate::kernel::{Kernel, State};
 
 /// One point under way. Its state is made when it first runs, so that chains start side by side.
@@ -61,16 +61,11 @@ impl<X: Point, W, D: DrawSink> RunningPoint<X, W, D> {
         if self.failure.is_some() {
             return;
         }
-        let run = || {
+        let end = catch_panic(|| {
             self.begin(kernel, energy, config)?;
             let Some(state) = &mut self.state else { return Ok(()) };
             let missing = n_steps.saturating_sub(state.step);
             take_steps(kernel, energy, state, &mut self.rng, missing, &mut self.watch)
-        };
-        let end = catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
-            let text = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
-            let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
-            Err(Error::user(format!("panicked: {text}")))
         });
         // What was drawn before any trouble is handed over all the same.
         let flushed = self.watch.keeper.flush();
@@ -90,8 +85,7 @@ impl<X: Point, W, D: DrawSink> RunningPoint<X, W, D> {
     ) -> Result<()> {
         self.watch.keeper.flush()?;
         if let Some(failure) = &self.failure {
-            let fix = "finish the sampler: its draws are whole, and the failure is in the summary";
-            return Err(Error::bad_value("a point to save", failure, "one that did not fail", fix));
+            return Err(failure.not_saved());
         }
         let Some(state) = &mut self.state else { return Ok(()) };
         let n = state.x.n_chains();
@@ -106,9 +100,7 @@ impl<X: Point, W, D: DrawSink> RunningPoint<X, W, D> {
             }
         }
         archive.put_count(format!("{prefix}.step"), state.step);
-        for (i, count) in self.rng.position().into_iter().enumerate() {
-            archive.put_count(format!("{prefix}.rng.{i}"), count);
-        }
+        archive.put_position(prefix, self.rng.position());
         self.watch.save(prefix, n, archive)
     }
 
@@ -134,11 +126,7 @@ impl<X: Point, W, D: DrawSink> RunningPoint<X, W, D> {
                 *carried = state.x.with_rows(&archive.take(&format!("{prefix}.carried.{i}"))?)?;
             }
         }
-        let mut position = [0; 3];
-        for (i, count) in position.iter_mut().enumerate() {
-            *count = archive.count(&format!("{prefix}.rng.{i}"))?;
-        }
-        self.rng.go_to(position);
+        self.rng.go_to(archive.position(prefix)?);
         self.watch.restore(prefix, &state.x, step, archive)
     }
 }
@@ -281,12 +269,7 @@ where
     where
         K: Debug,
     {
-        let mut archive = Archive::read(path)?;
-        let (found, expected) = (std::mem::take(&mut archive.settings), self.settings());
-        if found != expected {
-            let fix = "restore it with the settings that it was saved with";
-            return Err(Error::bad_value("settings of the saved sampler", found, expected, fix));
-        }
+        let mut archive = Archive::read_for(path, &self.settings())?;
         for (i, point) in self.points.iter_mut().enumerate() {
             point.restore(self.kernel, self.energy, &self.config, &i.to_string(), &mut archive)?;
         }

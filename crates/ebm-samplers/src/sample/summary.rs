@@ -2,9 +2,10 @@
 
 use std::fmt;
 
-use ebm_core::Result;
-use ebm_metrics::chains::{Summary as Diagnostics, summary};
-use ndarray::ArrayView3;
+use ebm_core::{Error, Result};
+use ebm_metrics::chains::{ParameterSummary, Summary as Diagnostics, summary};
+use ndarray::{ArrayView2, ArrayView3, Axis};
+use rayon::prelude::*;
 
 use super::observe::{Counts, Kept};
 
@@ -32,6 +33,14 @@ pub struct Failure {
     pub message: String,
 }
 
+impl Failure {
+    /// The error of a saved sampler with this failure.
+    pub(crate) fn not_saved(&self) -> Error {
+        let fix = "finish the sampler: its draws are whole, and the failure is in the summary";
+        Error::bad_value("a point to save", self, "one that did not fail", fix)
+    }
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { chains, seed, step, message } = self;
@@ -49,6 +58,13 @@ impl fmt::Display for Failure {
 pub enum Warning {
     /// Steps with an energy error that was not finite or above 1000.
     Divergences {
+        /// How many, over all chains.
+        n: u64,
+        /// Their share of the steps after burn-in.
+        share: f64,
+    },
+    /// Steps of discrete variables that met an energy which is no number, or was out of reach.
+    NotReached {
         /// How many, over all chains.
         n: u64,
         /// Their share of the steps after burn-in.
@@ -81,6 +97,13 @@ pub enum Warning {
     Ess {
         /// The worst coordinate.
         coordinate: usize,
+        /// Its effective sample size, of bulk or tails.
+        ess: f64,
+    },
+    /// The energy of discrete draws, by which the chains do not agree, or of which there are too few independent values.
+    Energy {
+        /// Its R-hat.
+        r_hat: f64,
         /// Its effective sample size, of bulk or tails.
         ess: f64,
     },
@@ -130,6 +153,12 @@ impl fmt::Display for Warning {
                  missing. Raise target_accept (0.9, 0.95), or give the target other coordinates.",
                 100.0 * share
             ),
+            Self::NotReached { n, share } => write!(
+                f,
+                "{n} steps ({:.2} %) met an energy that is no number or out of reach, and stayed. That is right at the \
+                 walls of what is allowed; anywhere else, check the energy.",
+                100.0 * share
+            ),
             Self::Saturated { n, share } => write!(
                 f,
                 "{n} paths ({:.2} %) were cut off at max_depth: draws are right but costly. Adapt the metric, warm up \
@@ -151,10 +180,15 @@ impl fmt::Display for Warning {
                 "coordinate {coordinate} has an effective sample size of {ess:.0}, below 400: its quantiles and errors \
                  are not to be trusted. Run longer, or more chains."
             ),
+            Self::Energy { r_hat, ess } => write!(
+                f,
+                "the energy of the draws has an R-hat of {r_hat:.3} and an effective sample size of {ess:.0}; wanted are at \
+                 most 1.01 and at least 400. Run longer; if it stays, take a kernel that changes more at a time."
+            ),
             Self::Constant { coordinate } => write!(
                 f,
-                "coordinate {coordinate} never moved: nothing was accepted, or the energy does not depend on the \
-                 start. Lower the step size, or check the gradient."
+                "coordinate {coordinate} never moved: nothing was accepted, or (discrete) its other values are too \
+                 improbable for so few draws. Lower the step size, or check the gradient."
             ),
             Self::NotFinite { n_chains, n } => write!(
                 f,
@@ -164,7 +198,7 @@ impl fmt::Display for Warning {
             Self::Stuck { n_chains, chain, acceptance } => write!(
                 f,
                 "{n_chains} chains hardly move (chain {chain} accepts {acceptance:.4} of its steps). Lower the step size, or let \
-                 target_accept find one; check the gradient."
+                 target_accept find one; check the gradient. A kernel without a step size: take another."
             ),
             Self::Failed { n, first } => write!(
                 f,
@@ -185,6 +219,10 @@ pub struct Summary {
     /// Mean, spread, R-hat and effective sample sizes of each coordinate; `None` when draws went to a sink or
     /// [`SampleConfig::diagnostics`](crate::SampleConfig::diagnostics) is off.
     pub coordinates: Option<Diagnostics>,
+    /// The same of `lp`, minus the energy of each draw; discrete variables only.
+    pub lp: Option<ParameterSummary>,
+    /// Whether the variables are discrete, which changes what is worth a warning.
+    pub discrete: bool,
     /// Mean acceptance probability after burn-in, per chain; NaN for kernels that accept everything.
     pub acceptance: Vec<f64>,
     /// Diverged steps after burn-in, per chain.
@@ -195,7 +233,8 @@ pub struct Summary {
     pub e_bfmi: Vec<f64>,
     /// Draws with a coordinate that is not finite, per chain.
     pub n_not_finite: Vec<u64>,
-    /// The step size of the first step after burn-in, per chain: the adapted one, or where a schedule stood.
+    /// The step size of the first step after burn-in, per chain: the adapted one, or where a schedule stood. NaN for
+    /// discrete variables on the host.
     pub step_size: Vec<f64>,
     /// Steps per chain after burn-in.
     pub n_steps: u64,
@@ -233,12 +272,32 @@ impl Summary {
 
     /// Work out the diagnostics of draws `[chain, draw, dim]`.
     pub(crate) fn diagnose(&mut self, draws: ArrayView3<f64>) -> Result<()> {
-        let found = summary(draws)?;
+        self.take_diagnostics(summary(draws)?, draws.dim().1);
+        Ok(())
+    }
+
+    /// Work out the diagnostics of discrete draws `[chain, draw, variable]` and of `lp` `[chain, draw]`.
+    pub(crate) fn diagnose_discrete(&mut self, draws: ArrayView3<u8>, lp: ArrayView2<f64>) -> Result<()> {
+        // One variable at a time: all of them as f64 would be eight times the draws.
+        let of = |i| ParameterSummary::of(draws.index_axis(Axis(2), i).mapv(f64::from).view());
+        let parameters = (0..draws.dim().2).into_par_iter().map(of).collect::<Result<_>>()?;
+        self.take_diagnostics(Diagnostics { parameters }, draws.dim().1);
+        let lp = ParameterSummary::of(lp)?;
+        let ess = lp.ess_bulk.min(lp.ess_tail);
+        if lp.r_hat > HIGH_R_HAT || ess < LOW_ESS {
+            self.warnings.push(Warning::Energy { r_hat: lp.r_hat, ess });
+        }
+        self.lp = Some(lp);
+        Ok(())
+    }
+
+    /// Keep the diagnostics, and warn of the worst coordinates.
+    fn take_diagnostics(&mut self, found: Diagnostics, n_draws: usize) {
         let worst = |value: &dyn Fn(usize) -> f64| {
             let finite = (0..found.parameters.len()).filter(|i| value(*i).is_finite());
             finite.max_by(|a, b| value(*a).total_cmp(&value(*b)))
         };
-        if draws.dim().1 >= 4 {
+        if n_draws >= 4 {
             let parameters = &found.parameters;
             if let Some(coordinate) = parameters.iter().position(|p| p.sd == 0.0) {
                 self.warnings.push(Warning::Constant { coordinate });
@@ -252,7 +311,6 @@ impl Summary {
             }
         }
         self.coordinates = Some(found);
-        Ok(())
     }
 
     /// Add the warnings that need no draws, and log each once.
@@ -261,7 +319,13 @@ impl Summary {
         let (n, saturated) = (self.n_diverged.iter().sum::<u64>(), self.n_saturated.iter().sum::<u64>());
         let mut found = Vec::new();
         if n > 0 {
-            found.push(Warning::Divergences { n, share: n as f64 / steps });
+            let share = n as f64 / steps;
+            let discrete = self.discrete;
+            found.push(if discrete {
+                Warning::NotReached { n, share }
+            } else {
+                Warning::Divergences { n, share }
+            });
         }
         if saturated > 0 {
             found.push(Warning::Saturated { n: saturated, share: saturated as f64 / steps });
@@ -312,10 +376,15 @@ impl fmt::Display for Summary {
                 writeln!(f, "... and {} more coordinates", all - SHOWN)?;
             }
         }
+        if let Some(lp) = &self.lp {
+            writeln!(f, "   lp {lp}")?;
+        }
         write!(f, "{} chains of {} steps after burn-in", self.acceptance.len(), self.n_steps)?;
         if let Some(acceptance) = Self::mean(&self.acceptance) {
-            let step = Self::mean(&self.step_size).unwrap_or(f64::NAN);
-            write!(f, ", acceptance {acceptance:.3}, step size {step:.4}")?;
+            write!(f, ", acceptance {acceptance:.3}")?;
+            if let Some(step_size) = Self::mean(&self.step_size) {
+                write!(f, ", step size {step_size:.4}")?;
+            }
         }
         if let Some(e_bfmi) = Self::mean(&self.e_bfmi) {
             write!(f, ", E-BFMI {e_bfmi:.2}")?;

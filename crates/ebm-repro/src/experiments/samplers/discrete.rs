@@ -8,8 +8,8 @@ use ebm_core::{Colouring, DiscreteEnergy, GradEnergy, PottsLattice, Rbm, Torch};
 use ebm_metrics::chains::{ess_bulk, r_hat};
 use ebm_metrics::samples::{Exactness, chi_square, kolmogorov_smirnov, moment_z};
 use ebm_samplers::{
-    BlockGibbs, Checkerboard, DiscreteKernel, Dmala, Dula, Gibbs, GibbsWithGradients, Kernel, RbmGibbs, Scan,
-    SwendsenWang, Wolff, sample_batch, sample_discrete,
+    BlockGibbs, Checkerboard, DiscreteKernel, Dmala, Dula, Gibbs, GibbsWithGradients, Kernel, RbmGibbs,
+    SampleConfig, Scan, SwendsenWang, Wolff, sample_batch, sample_discrete,
 };
 use ndarray::{Array2, Axis};
 use tch::{Kind, Tensor, nn};
@@ -17,6 +17,11 @@ use tch::{Kind, Tensor, nn};
 use super::Settings;
 use super::cell::Cost;
 use super::gallery::Gallery;
+
+/// So many draws, without diagnostics: the gallery has its own.
+pub(super) fn config(n_draws: usize, burn_in: usize, thin: usize, seed: u64) -> SampleConfig {
+    SampleConfig { n_draws, burn_in, thin, seed, diagnostics: false, ..Default::default() }
+}
 
 /// Random states as starts.
 fn starts<E: DiscreteEnergy>(energy: &E, n: usize, seed: u64) -> Vec<Vec<u8>> {
@@ -211,7 +216,7 @@ impl Gallery<'_> {
         }
         let &Settings { n_chains, discrete_burn_in, .. } = self.settings;
         let many = starts(energy, n_chains, self.seed);
-        let run = sample_discrete(kernel, energy, &many, 1, discrete_burn_in, 1, self.seed)?;
+        let run = sample_discrete(kernel, energy, &many, &config(1, discrete_burn_in, 1, self.seed))?;
         let exactness = law.compare(energy, &run.draws.index_axis(Axis(1), 0).to_owned())?;
         let cost = self.discrete_cost(kernel, energy)?;
         self.add(kernel_name, target, exactness, Some(cost))
@@ -233,7 +238,8 @@ impl Gallery<'_> {
             let biased = bits(dula_field(FIELD, move_odds))?;
             let law = Enumerated::new(&biased)?;
             if self.wants("dula", TARGET) {
-                let run = sample_discrete(&kernel, &energy, &many, 1, discrete_burn_in, 1, self.seed)?;
+                let run =
+                    sample_discrete(&kernel, &energy, &many, &config(1, discrete_burn_in, 1, self.seed))?;
                 host.push(law.compare(&biased, &run.draws.index_axis(Axis(1), 0).to_owned())?);
             }
             if self.wants("dula_tensors", TARGET) {
@@ -302,7 +308,7 @@ impl Gallery<'_> {
         let &Settings { n_long_chains, n_draws, .. } = self.settings;
         let few = starts(energy, n_long_chains, self.seed + 1_000_000);
         let begin = Instant::now();
-        let run = sample_discrete(kernel, energy, &few, n_draws, 100, 1, self.seed + 1_000_000)?;
+        let run = sample_discrete(kernel, energy, &few, &config(n_draws, 100, 1, self.seed + 1_000_000))?;
         let seconds = begin.elapsed().as_secs_f64();
         let energies = run.draws.map_axis(Axis(2), |x| energy.energy(&x.to_vec()));
         Ok(Cost {
@@ -310,7 +316,7 @@ impl Gallery<'_> {
             gradients: (n_long_chains * n_draws) as f64,
             seconds,
             r_hat: r_hat(energies.view())?,
-            n_diverged: run.n_diverged.iter().sum(),
+            n_diverged: run.summary.n_diverged.iter().sum(),
         })
     }
 
@@ -331,7 +337,7 @@ impl Gallery<'_> {
         let &Settings { n_chains, discrete_burn_in, .. } = self.settings;
         let law = TransferMatrix::new(lattice.clone())?;
         let up = vec![vec![1u8; lattice.n_sites()]; n_chains];
-        let run = sample_discrete(kernel, lattice, &up, 1, discrete_burn_in, 1, self.seed)?;
+        let run = sample_discrete(kernel, lattice, &up, &config(1, discrete_burn_in, 1, self.seed))?;
         let observe = |x: &[u8]| {
             let magnetisation = x.iter().map(|s| 2.0 * f64::from(*s) - 1.0).sum::<f64>() / x.len() as f64;
             [magnetisation, DiscreteEnergy::energy(lattice, x)]
@@ -355,7 +361,7 @@ impl Gallery<'_> {
         let sides: Vec<Vec<u8>> =
             (0..n_long_chains).map(|i| vec![(i % 2) as u8; lattice.n_sites()]).collect();
         let begin = Instant::now();
-        let run = sample_discrete(kernel, lattice, &sides, n_draws, 100, 1, self.seed + 1_000_000)?;
+        let run = sample_discrete(kernel, lattice, &sides, &config(n_draws, 100, 1, self.seed + 1_000_000))?;
         let seconds = begin.elapsed().as_secs_f64();
         let magnetisations = run.draws.map_axis(Axis(2), |x| observe(&x.to_vec())[0]);
         let cost = Some(Cost {

@@ -15,6 +15,7 @@ use rayon::prelude::*;
 
 use super::Settings;
 use super::cell::Cost;
+use super::discrete::config;
 use super::gallery::{Gallery, alone, exact_draws, far_modes, starts};
 
 /// Particles of one run of sequential Monte Carlo.
@@ -159,15 +160,8 @@ impl Gallery<'_> {
         let slopes = betas.iter().enumerate().map(|(rung, beta)| -> anyhow::Result<Array2<f64>> {
             let starts = vec![vec![0; lattice.n_sites()]; n_long_chains];
             let seed = self.seed + 1_000_000 * (rung as u64 + 1);
-            let run = sample_discrete(
-                &Checkerboard::new(1),
-                &at(*beta)?,
-                &starts,
-                n_draws,
-                discrete_burn_in,
-                1,
-                seed,
-            )?;
+            let config = config(n_draws, discrete_burn_in, 1, seed);
+            let run = sample_discrete(&Checkerboard::new(1), &at(*beta)?, &starts, &config)?;
             Ok(run.draws.map_axis(Axis(2), |x| DiscreteEnergy::energy(&lattice, &x.to_vec())))
         });
         let slopes = slopes.collect::<anyhow::Result<Vec<_>>>()?;
