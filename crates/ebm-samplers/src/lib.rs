@@ -69,10 +69,12 @@ pub use ais::{Ais, AisRun, Bracket};
 pub use annealed_langevin::AnnealedLangevin;
 pub use baoab::{Baoab, BaoabWork};
 pub use bridge::{Bridge, Flat};
+#[cfg(feature = "torch")]
+pub use discrete::GibbsInfo;
 pub use discrete::{
     BlockGibbs, Checkerboard, ClusterWork, DiscreteInfo, DiscreteKernel, DiscreteRun, DiscreteSampler, Dmala,
-    Dula, DulaWork, Gibbs, GibbsWithGradients, GuidedWork, GwgWork, PackedIsing, PottsWork, RbmGibbs,
-    RbmWork, Scan, SwendsenWang, Wolff, sample_discrete,
+    Dula, DulaWork, Gibbs, GibbsWithGradients, GuidedWork, GwgWork, PackedIsing, PottsWork,
+    RbmGibbs, RbmWork, Scan, SwendsenWang, Wolff, sample_discrete,
 };
 #[cfg(feature = "arrow")]
 pub use draws::pack_arrow;

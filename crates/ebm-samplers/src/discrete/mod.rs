@@ -1,7 +1,8 @@
 //! Kernels for discrete variables, and their driver: chains side by side, one random stream each.
 //!
-//! [`GibbsWithGradients`], [`Dula`] and [`Dmala`] are also kernels of tensors (feature `torch`), for neural energies: all
-//! chains in lock step by [`sample`](crate::sample). Points are bits `[chains, n]` or one-hot rows `[chains, n, k]`.
+//! [`Gibbs`], [`BlockGibbs`], [`GibbsWithGradients`], [`Dula`] and [`Dmala`] are also kernels of tensors (feature `torch`),
+//! for neural energies: all chains in lock step by [`sample`](crate::sample). Points are bits `[chains, n]` or one-hot rows
+//! `[chains, n, k]`.
 //!
 //! | kernel | energy | one step |
 //! |---|---|---|
@@ -26,6 +27,10 @@ mod record;
 mod running;
 #[cfg(feature = "torch")]
 mod tensor;
+#[cfg(feature = "torch")]
+mod tensor_gibbs;
+#[cfg(all(test, feature = "torch"))]
+mod tensor_testing;
 #[cfg(test)]
 pub(crate) mod testing;
 
@@ -40,6 +45,8 @@ pub use gwg::{GibbsWithGradients, GwgWork};
 pub use packed::PackedIsing;
 pub use rbm_gibbs::{RbmGibbs, RbmWork};
 pub use running::{DiscreteRun, DiscreteSampler, sample_discrete};
+#[cfg(feature = "torch")]
+pub use tensor_gibbs::GibbsInfo;
 
 use ebm_core::random::Stream;
 use ebm_core::{DiscreteEnergy, Result};

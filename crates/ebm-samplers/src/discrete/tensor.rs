@@ -15,7 +15,7 @@ use crate::metropolis;
 
 /// What a tensor's last axes mean.
 #[derive(Clone, Copy, PartialEq)]
-enum Form {
+pub(super) enum Form {
     /// `[chains, n]`, each 0 or 1.
     Bits,
     /// `[chains, n, k]`, each row one 1 and else 0.
@@ -23,7 +23,7 @@ enum Form {
 }
 
 impl Form {
-    fn of(x: &Tensor) -> Result<Self> {
+    pub(super) fn of(x: &Tensor) -> Result<Self> {
         match x.dim() {
             2 => Ok(Self::Bits),
             3 => Ok(Self::OneHot),
@@ -33,7 +33,7 @@ impl Form {
 }
 
 /// Whether `x` holds bits or one-hot rows. Waits for the device; for the start.
-fn check_point(x: &Tensor) -> Result<()> {
+pub(super) fn check_point(x: &Tensor) -> Result<()> {
     let form = Form::of(x)?;
     let is_bit = x.f_eq(0.0)?.f_logical_or(&x.f_eq(1.0)?)?.f_all()?;
     let fine = match form {
@@ -71,7 +71,7 @@ fn refresh<E: GradEnergy<Tensor> + ?Sized>(energy: &E, state: &mut State<Tensor,
 }
 
 /// `-ln(-ln u)` of a uniform `u`, in the shape of `like`.
-fn gumbel(like: &Tensor, rng: &mut TensorRng) -> Result<Tensor> {
+pub(super) fn gumbel(like: &Tensor, rng: &mut TensorRng) -> Result<Tensor> {
     // A u of 0 gives -inf, which is never the largest.
     let u = rng.uniform(&like.size(), 0.0, 1.0, like.kind(), like.device())?;
     Ok(u.f_log()?.f_neg()?.f_log()?.f_neg()?)
@@ -293,81 +293,12 @@ impl<E: GradEnergy<Tensor> + ?Sized> Kernel<Tensor, E> for Dmala {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::discrete::testing::{assert_counts, assert_mean, index, probabilities, states};
+    use crate::discrete::tensor_testing::{check_moments, check_stationary, network, point, values};
+    use crate::discrete::testing::assert_counts;
     use crate::{SampleConfig, sample, sample_batch};
-    use ebm_core::exact::Enumeration;
+    use ebm_core::Torch;
     use ebm_core::random::{Purpose, Stream};
-    use ebm_core::{Energy, Torch};
     use tch::{Device, nn};
-
-    /// A small network of `n` inputs in double precision, with weights of our own, so that the test is the same always.
-    fn network(n: i64) -> impl GradEnergy<Tensor> {
-        let mut rng = TensorRng::new(5, Purpose::Init);
-        let mut normal = |size: &[i64], sigma| rng.normal(size, sigma, Kind::Double, Device::Cpu).unwrap();
-        let (w1, b1, w2) = (normal(&[n, 8], 0.8), normal(&[8], 0.5), normal(&[8, 1], 1.2));
-        Torch::module(nn::func(move |x: &Tensor| (x.flatten(1, -1).matmul(&w1) + &b1).tanh().matmul(&w2)))
-    }
-
-    /// States as the tensor that the network takes: bits, or one-hot rows for `k` above 2.
-    fn point(states: &[Vec<u8>], k: usize) -> Tensor {
-        tch::set_num_threads(1);
-        let (chains, n) = (states.len() as i64, states[0].len() as i64);
-        let flat: Vec<i64> = states.iter().flatten().map(|v| i64::from(*v)).collect();
-        let x = Tensor::from_slice(&flat).view([chains, n]);
-        if k == 2 { x.to_kind(Kind::Double) } else { x.one_hot(k as i64).to_kind(Kind::Double) }
-    }
-
-    fn values(x: &Tensor) -> Vec<u8> {
-        let x = if x.dim() == 3 { x.argmax(2, false) } else { x.shallow_clone() };
-        Vec::<i64>::try_from(x.to_kind(Kind::Int64).view(-1)).unwrap().into_iter().map(|v| v as u8).collect()
-    }
-
-    fn enumerate<E: Energy<Tensor>>(energy: &E, n: usize, k: usize) -> Enumeration {
-        let all = states(n, k);
-        let TensorScalar::Each(energies) = energy.energy(&point(&all, k)).unwrap() else {
-            panic!("one each")
-        };
-        let energies = Vec::<f64>::try_from(energies).unwrap();
-        Enumeration::new(n, k, |x| energies[index(x, k)]).unwrap()
-    }
-
-    /// From 20,000 exact draws a few steps lead to draws of the same law.
-    fn check_stationary<K: Kernel<Tensor, E>, E: GradEnergy<Tensor>>(
-        kernel: &K,
-        energy: &E,
-        n: usize,
-        k: usize,
-    ) {
-        let law = enumerate(energy, n, k);
-        let mut stream = Stream::new(3, Purpose::Start, 0);
-        let starts: Vec<Vec<u8>> = (0..20_000).map(|_| law.sample(&mut stream)).collect();
-        let x = sample_batch(kernel, energy, point(&starts, k), 6, 4, &mut ()).unwrap();
-        let mut counts = vec![0; k.pow(n as u32)];
-        values(&x).chunks_exact(n).for_each(|x| counts[index(x, k)] += 1);
-        assert_counts(&counts, &probabilities(&law));
-    }
-
-    /// Long runs from one corner have the right means.
-    fn check_moments<K: Kernel<Tensor, E>, E: GradEnergy<Tensor>>(
-        kernel: &K,
-        energy: &E,
-        n: usize,
-        k: usize,
-    ) {
-        let law = enumerate(energy, n, k);
-        let config = SampleConfig { n_draws: 200, burn_in: 100, seed: 6, ..Default::default() };
-        let run = sample(kernel, energy, point(&vec![vec![0; n]; 128], k), &config).unwrap();
-        let width = if k == 2 { 1 } else { k };
-        for i in 0..n {
-            for state in 1..k {
-                let at = if k == 2 { i } else { i * width + state };
-                let chain = |c: ndarray::ArrayView2<f64>| c.column(at).mean().unwrap();
-                let means: Vec<f64> = run.draws.array().outer_iter().map(chain).collect();
-                let exact = law.expectation(|x| f64::from(u8::from(usize::from(x[i]) == state)));
-                assert_mean(&means, exact, &format!("P(x_{i} = {state})"));
-            }
-        }
-    }
 
     #[test]
     fn bits_of_a_network_have_their_exact_law() {
