@@ -7,10 +7,10 @@
 //! physics/9803008); the bracket: Grosse, Ghahramani and Adams 2015 (arXiv 1511.02543).
 
 use ebm_core::random::{Purpose, Stream};
-use ebm_core::{Energy, Error, HostPoint, Real, Result, log_sum_exp};
+use ebm_core::{Energy, Error, Real, Result, log_sum_exp};
 use rayon::prelude::*;
 
-use crate::bridge::{Bridge, check_betas};
+use crate::bridge::{Bridge, check_betas, check_draws};
 use crate::kernel::Kernel;
 
 /// Settings of annealed importance sampling.
@@ -217,32 +217,9 @@ impl Ais {
         if self.steps_per_beta == 0 {
             return Err(Error::bad_value("steps_per_beta", 0, "at least 1", ""));
         }
-        if !log_z_start.is_finite() {
-            return Err(Error::bad_value("log_z_start", log_z_start, "finite", ""));
-        }
-        if draws.len() < 2 {
-            let fix = "a standard error needs several chains; take 100";
-            return Err(Error::bad_value("draws", draws.len(), "at least 2", fix));
-        }
-        check_points(draws)
+        let fix = "a standard error needs several chains; take 100";
+        check_draws("draws", draws, fix, log_z_start)
     }
-}
-
-/// Points of one length above 0, finite.
-pub(crate) fn check_points<T: Real>(points: &[Vec<T>]) -> Result<()> {
-    let dim = points.first().map_or(0, Vec::len);
-    if dim == 0 {
-        return Err(Error::bad_value("coordinates of a start point", 0, "at least 1", ""));
-    }
-    for (i, x) in points.iter().enumerate() {
-        if x.len() != dim {
-            return Err(Error::shape(format!("start point {i}"), dim, x.len()));
-        }
-        if !x.all_finite() {
-            return Err(Error::bad_value(format!("start point {i}"), "NaN or infinite", "finite", ""));
-        }
-    }
-    Ok(())
 }
 
 /// Mean and its standard error.

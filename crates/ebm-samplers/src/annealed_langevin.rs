@@ -9,6 +9,7 @@ use ebm_core::{Error, GradEnergy, HostPoint, Point, Result, Scalar};
 use rayon::prelude::*;
 
 use crate::kernel::{Kernel, check_step_size};
+use crate::start_points::check_points;
 use crate::ula::Ula;
 
 /// Settings of annealed Langevin. Biased at every level, of first order in `h`, and by the steps that a level lacks to
@@ -68,18 +69,7 @@ impl AnnealedLangevin {
         E: GradEnergy<X> + Sync,
     {
         let energies = self.energies(at_level)?;
-        let dim = starts.first().map_or(0, HostPoint::dim);
-        if dim == 0 {
-            return Err(Error::bad_value("coordinates of a start point", 0, "at least 1", ""));
-        }
-        for (i, x) in starts.iter().enumerate() {
-            if x.dim() != dim {
-                return Err(Error::shape(format!("start point {i}"), dim, x.dim()));
-            }
-            if !x.all_finite() {
-                return Err(Error::bad_value(format!("start point {i}"), "NaN or infinite", "finite", ""));
-            }
-        }
+        check_points(&starts)?;
         let one = |(i, x): (usize, X)| {
             let mut rng = Stream::new(seed, Purpose::Chain, i as u64);
             self.walk(&energies, x, &mut rng, |level, x| match x.all_finite() {

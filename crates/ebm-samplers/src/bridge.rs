@@ -4,7 +4,9 @@
 //! other does no harm. With [`Flat`] as the start it is `beta E_1`, plain tempering. Source: Neal 2001, "Annealed
 //! importance sampling" (arXiv physics/9803008), equation 3.
 
-use ebm_core::{Energy, Error, GradEnergy, Point, Real, Result, Scalar};
+use ebm_core::{Energy, Error, GradEnergy, Point, Real, Result, Scalar, Schedule};
+
+use crate::start_points::check_points;
 
 /// One rung of the path between two energies.
 ///
@@ -88,6 +90,22 @@ impl<T: Real> GradEnergy<Vec<T>> for Flat {
         grad.fill(T::default());
         Ok(0.0)
     }
+}
+
+/// Exact draws of the start, `what` they are called, and its `ln Z`.
+pub(crate) fn check_draws<T: Real>(what: &str, draws: &[Vec<T>], fix: &str, log_z_start: f64) -> Result<()> {
+    if !log_z_start.is_finite() {
+        return Err(Error::bad_value("log_z_start", log_z_start, "finite", ""));
+    }
+    if draws.len() < 2 {
+        return Err(Error::bad_value(what, draws.len(), "at least 2", fix));
+    }
+    check_points(draws)
+}
+
+/// The kernel's step size, where it has to be a constant.
+pub(crate) fn constant_step_size(step_size: &Schedule) -> Result<f64> {
+    step_size.as_constant().ok_or_else(|| Error::bad_value("step_size", "a schedule", "a constant", ""))
 }
 
 /// At least two values of `beta`, in `[0, 1]`, increasing, the last one 1.

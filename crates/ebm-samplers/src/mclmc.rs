@@ -14,6 +14,7 @@ use crate::drive::sample_host;
 use crate::isokinetic::{IsokineticWork, Splitting, draw_velocity, normalise, trajectory};
 use crate::kernel::{Kernel, Observer, State, StepInfo, bare_state, check_step_size};
 use crate::metric::Metric;
+use crate::start_points::check_points;
 
 /// An energy error beyond this is a divergence, as in the accept step of the adjusted kernels.
 const DIVERGENCE: f64 = 1000.0;
@@ -75,7 +76,7 @@ impl Mclmc {
         T: Real,
         E: GradEnergy<Vec<T>> + Sync + ?Sized,
     {
-        crate::ais::check_points(&starts)?;
+        check_points(&starts)?;
         if n_steps < 10 {
             return Err(Error::bad_value("n_steps", n_steps, "at least 10", "take 500 or more"));
         }

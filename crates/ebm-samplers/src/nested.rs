@@ -18,9 +18,9 @@ use ebm_core::random::{Purpose, Stream};
 use ebm_core::{Cholesky, Energy, Error, Point, Real, Result, log_sum_exp};
 use rayon::prelude::*;
 
-use crate::ais::check_points;
 use crate::bridge::Bridge;
 use crate::slice::{below, draw_level, slice_line};
+use crate::start_points::check_points;
 
 /// The first interval of a slice, in standard deviations of the live points along it, and how often it may grow.
 const WIDTH: f64 = 2.0;

@@ -17,8 +17,7 @@ use ebm_core::random::{Purpose, Stream};
 use ebm_core::{Energy, Error, Real, Result};
 use rayon::prelude::*;
 
-use crate::ais::check_points;
-use crate::bridge::Bridge;
+use crate::bridge::{Bridge, check_draws, constant_step_size};
 use crate::kernel::{Kernel, State, StepInfo};
 
 /// Settings of sequential Monte Carlo.
@@ -157,9 +156,7 @@ impl Smc {
     {
         kernel.check()?;
         self.check(&draws, log_z_start)?;
-        let step_size = kernel.step_size().as_constant();
-        let mut step_size =
-            step_size.ok_or_else(|| Error::bad_value("step_size", "a schedule", "a constant", ""))?;
+        let mut step_size = constant_step_size(kernel.step_size())?;
         let n = draws.len();
         let mut bridge = Bridge { start, end, beta: 0.0 };
         let first = |(i, x): (usize, Vec<T>)| {
@@ -300,13 +297,7 @@ impl Smc {
                 "0.8 is usual for Hmc",
             ));
         }
-        if !log_z_start.is_finite() {
-            return Err(Error::bad_value("log_z_start", log_z_start, "finite", ""));
-        }
-        if draws.len() < 2 {
-            return Err(Error::bad_value("particles", draws.len(), "at least 2", "take 1000"));
-        }
-        check_points(draws)
+        check_draws("particles", draws, "take 1000", log_z_start)
     }
 }
 

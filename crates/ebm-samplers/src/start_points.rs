@@ -5,7 +5,7 @@
 //! chains onto the mode, which in many dimensions is far from where the mass is.
 
 use ebm_core::random::{Purpose, Stream};
-use ebm_core::{Error, GradEnergy, Point, Real, Result};
+use ebm_core::{Error, GradEnergy, HostPoint, Point, Real, Result};
 
 /// Settings of the start points of host chains.
 ///
@@ -113,6 +113,23 @@ impl StartPoints {
         }
         Ok(())
     }
+}
+
+/// Points of one number of coordinates, at least 1, all of them finite.
+pub(crate) fn check_points<X: HostPoint>(points: &[X]) -> Result<()> {
+    let dim = points.first().map_or(0, HostPoint::dim);
+    if dim == 0 {
+        return Err(Error::bad_value("coordinates of a start point", 0, "at least 1", ""));
+    }
+    for (i, x) in points.iter().enumerate() {
+        if x.dim() != dim {
+            return Err(Error::shape(format!("start point {i}"), dim, x.dim()));
+        }
+        if !x.all_finite() {
+            return Err(Error::bad_value(format!("start point {i}"), "NaN or infinite", "finite", ""));
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -12,8 +12,8 @@ use ebm_core::{Error, GradEnergy, Result, Schedule};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::ais::check_points;
 use crate::kernel::check_step_size;
+use crate::start_points::check_points;
 
 /// Added to the root of the mean square of a direction before it divides it.
 const SMALL: f64 = 1e-6;

@@ -10,10 +10,10 @@ use ebm_core::{Energy, Error, Real, Result};
 use ndarray::Array3;
 use rayon::prelude::*;
 
-use crate::ais::check_points;
-use crate::bridge::{Bridge, check_betas};
+use crate::bridge::{Bridge, check_betas, constant_step_size};
 use crate::kernel::{Kernel, State};
 use crate::ladder::{Verdict, barrier, respaced, verdict};
+use crate::start_points::check_points;
 
 /// The step size of each rung.
 #[derive(Clone, Debug, PartialEq)]
@@ -188,8 +188,7 @@ impl Tempering {
         K: Kernel<Vec<T>, Bridge<&'a A, &'a B>> + Sync,
     {
         kernel.check()?;
-        let own = kernel.step_size().as_constant();
-        let own = own.ok_or_else(|| Error::bad_value("step_size", "a schedule", "a constant", ""))?;
+        let own = constant_step_size(kernel.step_size())?;
         self.check(&starts)?;
         let bridge = |beta: &f64| Bridge { start: reference, end: target, beta: *beta };
         let mut rungs: Vec<_> = self.betas.iter().map(bridge).collect();

@@ -5,27 +5,17 @@ use ebm_core::{Error, HostPoint, Result};
 use rayon::prelude::*;
 
 use super::Starts;
+use crate::start_points::check_points;
 
 impl<X: HostPoint, K: Sync, E: Sync + ?Sized> Starts<K, E> for Vec<X> {
     type Point = X;
     const PATIENCE: usize = 0;
 
     fn into_points(self) -> Result<Vec<X>> {
-        let Some(first) = self.first() else {
+        if self.is_empty() {
             return Err(Error::bad_value("chains", 0, "at least 1", "give one start point per chain"));
-        };
-        let dim = first.dim();
-        if dim == 0 {
-            return Err(Error::bad_value("coordinates of a start point", 0, "at least 1", ""));
         }
-        for (i, x) in self.iter().enumerate() {
-            if x.dim() != dim {
-                return Err(Error::shape(format!("start point {i}"), dim, x.dim()));
-            }
-            if !x.all_finite() {
-                return Err(Error::bad_value(format!("start point {i}"), "NaN or infinite", "finite", ""));
-            }
-        }
+        check_points(&self)?;
         Ok(self)
     }
 
