@@ -54,8 +54,9 @@ impl Cell {
         signs.join(", ")
     }
 
-    pub const HEADER: [&'static str; 8] =
-        ["kernel", "target", "theory", "worst |z|", "p", "ESS / gradient", "ESS / s", "verdict"];
+    /// Of the table of one target.
+    pub const HEADER: [&'static str; 7] =
+        ["kernel", "theory", "worst |z|", "p", "ESS / gradient", "ESS / s", "verdict"];
 
     /// Its line in the report's table.
     pub fn row(&self) -> Vec<String> {
@@ -73,7 +74,6 @@ impl Cell {
         let cost = self.cost.as_ref();
         vec![
             self.kernel.replace('_', " "),
-            self.target.replace('_', " "),
             self.expected.words(),
             format!("{:.2} of {}", self.exactness.worst_z, self.exactness.n_moments),
             format!("{p:.2e}"),
