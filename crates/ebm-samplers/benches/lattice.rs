@@ -16,8 +16,8 @@ use ebm_core::random::{Purpose, Stream};
 use ebm_core::{Colouring, DiscreteEnergy, PottsLattice, Rbm, RelaxedEnergy};
 use ebm_metrics::chains::ess_mean;
 use ebm_samplers::{
-    BlockGibbs, Checkerboard, DiscreteKernel, Dmala, Gibbs, GibbsWithGradients, PackedIsing, RbmGibbs,
-    SampleConfig, Scan, SwendsenWang, Wolff, sample_discrete,
+    BlockGibbs, Checkerboard, DiscreteKernel, Dmala, Gibbs, GibbsWithGradients, PackedIsing, PackedRbm,
+    RbmGibbs, SampleConfig, Scan, SwendsenWang, Wolff, sample_discrete,
 };
 use harness::{Bench, Figure, seconds};
 use ndarray::Array2;
@@ -100,6 +100,22 @@ fn heat_baths(bench: &mut Bench) {
     let work = (1284 * steps) as f64;
     rate(bench, "block Gibbs, RBM 784 x 500", "bit updates/s", work, "f64, one thread", || {
         drop(sample_discrete(&RbmGibbs, &rbm, &start, &config(1, 0, steps, 0)).unwrap());
+    });
+    let (mut packed, mut rng) = (PackedRbm::new(&rbm), Stream::new(0, Purpose::Chain, 0));
+    packed.set_visible(&random_states(64, 784, 2).concat()).unwrap();
+    let work = (64 * 1284 * steps) as f64;
+    rate(bench, "packed block Gibbs, RBM 784 x 500", "bit updates/s", work, "64 chains, one thread", || {
+        (0..steps).for_each(|_| packed.step(&mut rng));
+    });
+    let (rbm, steps) = (machine(100, 25), 20 * steps);
+    let (start, work) = (random_states(1, 100, 2), (125 * steps) as f64);
+    rate(bench, "block Gibbs, RBM 100 x 25", "bit updates/s", work, "f64, one thread", || {
+        drop(sample_discrete(&RbmGibbs, &rbm, &start, &config(1, 0, steps, 0)).unwrap());
+    });
+    let mut packed = PackedRbm::new(&rbm);
+    let work = (64 * 125 * steps) as f64;
+    rate(bench, "packed block Gibbs, RBM 100 x 25", "bit updates/s", work, "64 chains, one thread", || {
+        (0..steps).for_each(|_| packed.step(&mut rng));
     });
 }
 

@@ -73,7 +73,7 @@ pub use bridge::{Bridge, Flat};
 pub use discrete::GibbsInfo;
 pub use discrete::{
     BlockGibbs, Checkerboard, ClusterWork, DiscreteInfo, DiscreteKernel, DiscreteRun, DiscreteSampler, Dmala,
-    Dula, DulaWork, Gibbs, GibbsWithGradients, GuidedWork, GwgWork, PackedIsing, PottsWork,
+    Dula, DulaWork, Gibbs, GibbsWithGradients, GuidedWork, GwgWork, PackedIsing, PackedRbm, PottsWork,
     RbmGibbs, RbmWork, Scan, SwendsenWang, Wolff, sample_discrete,
 };
 #[cfg(feature = "arrow")]

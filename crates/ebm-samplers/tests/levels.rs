@@ -7,8 +7,8 @@ use std::process::Command;
 use ebm_core::analytic::{DoubleWell, Gaussian};
 use ebm_core::random::{Purpose, Stream};
 use ebm_core::simd::{Level, level};
-use ebm_core::{Block, HostEnergy, HostPoint, Real};
-use ebm_samplers::{Hmc, Kernel, Mala, Ula, sample_host};
+use ebm_core::{Block, HostEnergy, HostPoint, Rbm, Real};
+use ebm_samplers::{Hmc, Kernel, Mala, PackedRbm, Ula, sample_host};
 
 /// What the parent process reads from the child's output.
 const MARK: &str = "bits of the last positions:";
@@ -47,13 +47,29 @@ where
     found
 }
 
+/// Packed chains of a machine whose sides fill no block of units.
+fn packed_hash() -> u64 {
+    let mut numbers = Stream::new(1, Purpose::Start, 0);
+    let mut normals = |n: usize| (0..n).map(|_| numbers.normal()).collect::<Vec<f64>>();
+    let rbm = Rbm::new(normals(35 * 10), normals(35), normals(10)).unwrap();
+    let (mut chains, mut rng) = (PackedRbm::new(&rbm), Stream::new(7, Purpose::Chain, 0));
+    let mut hash = 0u64;
+    for _ in 0..200 {
+        chains.step(&mut rng);
+        for word in chains.visible().iter().chain(chains.hidden()) {
+            hash = (hash ^ word).wrapping_mul(0x100_0000_01b3);
+        }
+    }
+    hash
+}
+
 /// The level is chosen once per process, so each level is a child process that runs this same test.
 #[allow(clippy::print_stdout)]
 #[test]
 fn chains_are_the_same_bits_at_every_level() {
     const CHILD: &str = "EBM_TEST_PRINTS_BITS";
     if std::env::var_os(CHILD).is_some() {
-        println!("{MARK} {} {:x?} {:x?}", level(), hashes::<f32>(), hashes::<f64>());
+        println!("{MARK} {} {:x?} {:x?} {:x}", level(), hashes::<f32>(), hashes::<f64>(), packed_hash());
         return;
     }
     let output = |asked: Level| {

@@ -63,6 +63,21 @@ impl Rbm {
         self.hidden_bias.len()
     }
 
+    /// `W`, `[n_visible * n_hidden]`, visible unit by visible unit.
+    pub fn weights(&self) -> &[f64] {
+        &self.by_visible
+    }
+
+    /// `b`, `[n_visible]`.
+    pub fn visible_bias(&self) -> &[f64] {
+        &self.visible_bias
+    }
+
+    /// `c`, `[n_hidden]`.
+    pub fn hidden_bias(&self) -> &[f64] {
+        &self.hidden_bias
+    }
+
     /// `c + W' v`, `[n_hidden]`: given the visible bits, hidden unit `j` is on with probability `sigmoid(out[j])`.
     ///
     /// ```

@@ -8,6 +8,7 @@
 //! |---|---|---|
 //! | [`Gibbs`], [`BlockGibbs`] | any [`DiscreteEnergy`] | variables drawn given the rest, one by one or class by class |
 //! | [`RbmGibbs`] | [`ebm_core::Rbm`] | all hidden bits given the visible ones, then the other way round |
+//! | [`PackedRbm`] | the same | the same, 64 chains to a word; not by [`sample_discrete`] |
 //! | [`GibbsWithGradients`] | [`ebm_core::RelaxedEnergy`] | one change, chosen by the gradient, accepted or not |
 //! | [`Dula`], [`Dmala`] | [`ebm_core::RelaxedEnergy`] | all variables at once; `Dmala` accepts or rejects |
 //! | [`Checkerboard`] | Ising lattices of one coupling, Potts lattices | whole lattices, 64 Ising spins to a word ([`PackedIsing`]) |
@@ -22,6 +23,7 @@ mod gibbs;
 mod guided;
 mod gwg;
 mod packed;
+mod packed_rbm;
 mod rbm_gibbs;
 mod record;
 mod running;
@@ -43,6 +45,7 @@ pub use gibbs::{Gibbs, Scan};
 pub use guided::GuidedWork;
 pub use gwg::{GibbsWithGradients, GwgWork};
 pub use packed::PackedIsing;
+pub use packed_rbm::PackedRbm;
 pub use rbm_gibbs::{RbmGibbs, RbmWork};
 pub use running::{DiscreteRun, DiscreteSampler, sample_discrete};
 #[cfg(feature = "torch")]
