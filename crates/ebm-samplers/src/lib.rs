@@ -6,8 +6,9 @@
 //!   of the position, and [`Slice`] and [`EllipticalSlice`] (a normal prior times a likelihood),
 //!   which need no gradient.
 //! * [`AnnealedLangevin`]: Langevin through a sequence of energies, from the noisiest to the cleanest.
-//! * [`sample_discrete`], or [`DiscreteSampler`] in pieces: chains of discrete variables. Its kernels: [`Gibbs`], [`BlockGibbs`], [`RbmGibbs`], [`Checkerboard`],
-//!   [`GibbsWithGradients`], [`Dula`], [`Dmala`], [`SwendsenWang`], [`Wolff`]; [`DiscreteKernel`] for your own.
+//! * [`sample_discrete`], or [`DiscreteSampler`] in pieces: chains of discrete variables. Its kernels: [`Gibbs`],
+//!   [`BlockGibbs`], [`RbmGibbs`], [`Checkerboard`], [`GibbsWithGradients`], [`Dula`], [`Dmala`], [`SwendsenWang`],
+//!   [`Wolff`]; [`DiscreteKernel`] for your own. By themselves: [`PackedIsing`], [`PackedRbm`], 64 to a word.
 //! * [`Kernel`], [`State`], [`Observer`]: what a kernel is, for those who write one or need their own loop
 //!   ([`sample_host`], `sample_batch`).
 //! * [`DrawFolder`]: draws on disk while the sampler runs; packed for NumPy and ArviZ (feature `npz`), as Arrow

@@ -31,7 +31,8 @@ mod running;
 mod tensor;
 #[cfg(feature = "torch")]
 mod tensor_gibbs;
-#[cfg(all(test, feature = "torch"))]
+#[cfg(test)]
+#[cfg(feature = "torch")]
 mod tensor_testing;
 #[cfg(test)]
 pub(crate) mod testing;
