@@ -2,10 +2,11 @@
 
 use std::time::Instant;
 
-use ebm_core::Block;
 use ebm_core::analytic::{DoubleWell, Funnel, Gaussian, Rosenbrock};
+use ebm_core::{Block, EnergyExt};
 use ebm_samplers::{
-    Hmc, Kernel, Mala, MclmcAdjusted, MetricChoice, Nuts, Rmhmc, SampleConfig, Sampler, Starts, sample,
+    Directions, EllipticalSlice, Hmc, Kernel, Mala, MclmcAdjusted, MetricChoice, Nuts, Rmhmc, SampleConfig,
+    Sampler, Slice, Starts, sample,
 };
 use ndarray::Axis;
 use tch::Tensor;
@@ -77,7 +78,22 @@ impl Gallery<'_> {
         self.cell("hmc_tensors", target, &hmc, law, tensor, &short)?;
         self.cell("nuts", target, &nuts, law, vectors, &diagonal)?;
         self.cell("nuts_tensors", target, &nuts, law, tensor, &short)?;
-        self.cell("mclmc_adjusted", target, &mclmc, law, vectors, &microcanonical)
+        self.cell("mclmc_adjusted", target, &mclmc, law, vectors, &microcanonical)?;
+        self.slices(target, law)
+    }
+
+    /// Those that need no gradient, on host chains.
+    fn slices<L: Law>(&mut self, target: &'static str, law: &L) -> anyhow::Result<()> {
+        let adapted = How { target_accept: Some(0.5), ..How::default() };
+        let random = Slice::new(1.0).directions(Directions::Random);
+        self.cell("slice", target, &Slice::new(1.0), law, vectors, &adapted)?;
+        self.cell("slice_random", target, &random, law, vectors, &adapted)?;
+        // Any normal law can play the prior: the likelihood is what it leaves of the target.
+        let dim = law.mean().len();
+        let prior = Gaussian::diagonal(vec![0.0; dim], vec![4.0; dim])?;
+        let kernel = EllipticalSlice::diagonal(vec![0.0; dim], vec![4.0; dim])?;
+        let likelihood = law.plus((&prior).scaled(-1.0));
+        self.cell_of("elliptical_slice", target, &kernel, &likelihood, law, vectors, &How::default())
     }
 
     /// One kernel: one draw from each of many chains against the law, then a few long chains for the cost. `point` makes
@@ -95,6 +111,25 @@ impl Gallery<'_> {
         L: Law,
         S: Starts<K, L>,
         K: Kernel<S::Point, L>,
+    {
+        self.cell_of(kernel_name, target, kernel, law, law, point, how)
+    }
+
+    /// [`Gallery::cell`] for a kernel that is given another energy than that of the law it draws from.
+    fn cell_of<K, E, L, S>(
+        &mut self,
+        kernel_name: &'static str,
+        target: &'static str,
+        kernel: &K,
+        energy: &E,
+        law: &L,
+        point: fn(Vec<Vec<f64>>) -> anyhow::Result<S>,
+        how: &How,
+    ) -> anyhow::Result<()>
+    where
+        L: Law,
+        S: Starts<K, E>,
+        K: Kernel<S::Point, E>,
     {
         if !self.wants(kernel_name, target) {
             return Ok(());
@@ -117,12 +152,12 @@ impl Gallery<'_> {
             diagnostics: false,
             ..SampleConfig::default()
         };
-        let run = sample(kernel, law, point(starts(n_chains, dim, seed))?, &config)?;
+        let run = sample(kernel, energy, point(starts(n_chains, dim, seed))?, &config)?;
         let last = run.draws.array();
         let found = self.against(kernel_name, target, law, last.index_axis(Axis(1), 0))?;
 
         let config = SampleConfig { n_draws, thin: 1, seed: seed + 1_000_000, diagnostics: true, ..config };
-        let mut sampler = Sampler::new(kernel, law, point(opposite_starts(n_long, dim, seed))?, &config)?;
+        let mut sampler = Sampler::new(kernel, energy, point(opposite_starts(n_long, dim, seed))?, &config)?;
         sampler.run_to(burn_in as u64);
         let begin = Instant::now();
         sampler.run();

@@ -8,7 +8,8 @@ use ebm_core::exact::{Boundary, Enumeration, IsingLattice};
 use ebm_core::random::{Purpose, Stream};
 use ebm_metrics::samples::{Exactness, kolmogorov_smirnov, moment_z};
 use ebm_samplers::{
-    Ais, Bracket, Checkerboard, Hmc, LogRatio, RungEnergies, RungSteps, Smc, Tempering, Wham, sample_discrete,
+    Ais, Bracket, Checkerboard, Hmc, LogRatio, Nested, RungEnergies, RungSteps, Smc, Tempering, Wham,
+    sample_discrete,
 };
 use ndarray::{Array2, Axis, s};
 use rayon::prelude::*;
@@ -46,6 +47,9 @@ impl Gallery<'_> {
         }
         if self.wants("ais", "far_modes_log_z") {
             self.ais(&law)?;
+        }
+        if self.wants("nested", "far_modes_log_z") {
+            self.nested(&law)?;
         }
         Ok(())
     }
@@ -140,6 +144,17 @@ impl Gallery<'_> {
         let exactness = Exactness { worst_z, n_moments: 2, least_p: 1.0, n_marginals: 1 };
         self.bracket = Some((Bracket::new(&forward, &reverse), log_z));
         self.add("ais", "far_modes_log_z", exactness, None)
+    }
+
+    /// Nested sampling from the wide start inwards.
+    fn nested(&mut self, law: &GaussianMixture) -> anyhow::Result<()> {
+        let start = wide(law.mean().len())?;
+        let mut stream = Stream::new(self.seed, Purpose::Start, 1);
+        let draws = (0..self.settings.n_chains.div_ceil(4)).map(|_| start.sample(&mut stream)).collect();
+        let nested = Nested { seed: self.seed, ..Nested::default() };
+        let run = nested.run(&start, law, draws, start.log_partition())?;
+        let exactness = alone((run.log_z - law.log_partition()) / run.std_error);
+        self.add("nested", "far_modes_log_z", exactness, None)
     }
 
     /// `ln Z` of an Ising lattice from independent runs at couplings between none and its own: exact by enumeration, and

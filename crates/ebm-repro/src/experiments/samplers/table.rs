@@ -42,13 +42,16 @@ use Expected::{Biased, DoesNotMix, Exact};
 /// vectors: `_blocks`, `_tensors`.
 pub const TABLE: &[(&str, Expected, &[&str])] = &[
     ("gaussian", Exact, ADJUSTED),
+    ("gaussian", Exact, SLICES),
     ("banana", Exact, ADJUSTED),
+    ("banana", Exact, SLICES),
     ("double_well", Exact, ADJUSTED),
+    ("double_well", Exact, SLICES),
     ("near_modes", Biased { order: 1 }, &["ula", "sghmc"]),
     ("far_modes", DoesNotMix, ADJUSTED),
     ("far_modes", Exact, &["tempering", "smc"]),
     ("far_modes", Biased { order: 1 }, &["annealed_langevin"]),
-    ("far_modes_log_z", Exact, &["ais", "stepping_stone"]),
+    ("far_modes_log_z", Exact, &["ais", "stepping_stone", "nested"]),
     ("funnel", DoesNotMix, ADJUSTED),
     ("funnel", Exact, &["rmhmc"]),
     (
@@ -76,6 +79,9 @@ pub const TABLE: &[(&str, Expected, &[&str])] = &[
 /// The kernels with an accept step, on every kind of point they are run on.
 const ADJUSTED: &[&str] =
     &["mala", "hmc", "hmc_blocks", "hmc_dense", "hmc_tensors", "nuts", "nuts_tensors", "mclmc_adjusted"];
+
+/// The kernels that need no gradient.
+const SLICES: &[&str] = &["slice", "slice_random", "elliptical_slice"];
 
 /// Every pair: kernel, target, what theory says.
 pub fn pairs() -> impl Iterator<Item = (&'static str, &'static str, Expected)> {
@@ -148,11 +154,12 @@ mod tests {
     /// kernel. A pair's kernel is the type's name in lower case, or begins with it.
     #[test]
     fn no_sampler_is_forgotten() {
-        let mut samplers: BTreeSet<String> = ["Tempering", "Smc", "Ais", "AnnealedLangevin", "Wham"]
-            .into_iter()
-            .chain(["SteppingStone", "ThermodynamicIntegration"])
-            .map(str::to_owned)
-            .collect();
+        let mut samplers: BTreeSet<String> =
+            ["Tempering", "Smc", "Ais", "Nested", "AnnealedLangevin", "Wham"]
+                .into_iter()
+                .chain(["SteppingStone", "ThermodynamicIntegration"])
+                .map(str::to_owned)
+                .collect();
         let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("../ebm-samplers/src")];
         while let Some(folder) = folders.pop() {
             for entry in std::fs::read_dir(folder).unwrap() {
