@@ -11,6 +11,7 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 mod dispatch;
+mod exp;
 mod generator;
 mod level;
 #[cfg(target_arch = "x86_64")]
@@ -19,5 +20,6 @@ mod random;
 pub(crate) use affine::{Panels, affine_block, affine_one};
 pub(crate) use dispatch::dispatch_at;
 pub use dispatch::{Dispatched, dispatch};
+pub use exp::exp_f64;
 pub(crate) use generator::{Generator, Position};
 pub use level::{Level, level};
