@@ -8,7 +8,7 @@
 use ebm_core::{Error, GradEnergy, Point, Result, Scalar, Schedule};
 use serde::{Deserialize, Serialize};
 
-use crate::kernel::{Clip, Kernel, State, bare_state, check_step_size};
+use crate::kernel::{Clip, Kernel, State, check_step_size};
 use crate::ula::check_clamp;
 
 /// Settings of underdamped Langevin dynamics.
@@ -98,7 +98,7 @@ impl<X: Point, E: GradEnergy<X> + ?Sized> Kernel<X, E> for Baoab {
 
     fn init(&self, energy: &E, x: X) -> Result<State<X, Self::Work>> {
         let work = BaoabWork { momentum: x.zeros_like()?, started: false };
-        let mut state = bare_state(x, &self.step_size, work)?;
+        let mut state = State::new(x, &self.step_size, work)?;
         energy.grad(&state.x, &mut state.grad)?;
         Clip::apply(self.clip, &mut state.grad)?;
         Ok(state)

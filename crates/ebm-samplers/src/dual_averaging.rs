@@ -122,12 +122,12 @@ impl<X: Point, W, I: StepInfo<X>> Observer<X, W, I> for DualAveraging<X::Scalar>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::{Info, bare_state};
+    use crate::kernel::Info;
     use ebm_core::Schedule;
 
     /// Adapt a single chain from `start` that accepts with probability `accept(step, step_size)`; the step sizes.
     fn adapt(target: f64, n_steps: u64, start: f64, accept: impl Fn(u64, f64) -> f64) -> Vec<f64> {
-        let mut state = bare_state(vec![0.0], &Schedule::from(start), ()).unwrap();
+        let mut state = State::new(vec![0.0], &Schedule::from(start), ()).unwrap();
         let mut adapter = DualAveraging::new(target, n_steps).unwrap();
         let mut one = |m| {
             let accept_prob = accept(m, state.step_size);

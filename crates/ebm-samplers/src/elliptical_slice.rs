@@ -12,7 +12,7 @@ use std::f64::consts::TAU;
 use ebm_core::random::Stream;
 use ebm_core::{Cholesky, Energy, Error, Point, Real, Result, Schedule};
 
-use crate::kernel::{Kernel, State, bare_state};
+use crate::kernel::{Kernel, State};
 use crate::slice::{SliceInfo, below, draw_level, shrink};
 
 /// Settings of elliptical slice sampling, on host chains: the prior. Exact; nothing to tune, and no gradient.
@@ -143,7 +143,7 @@ impl<T: Real, E: Energy<Vec<T>> + ?Sized> Kernel<Vec<T>, E> for EllipticalSlice 
         self.check_dim(&x)?;
         let zeros = || vec![0.0; x.len()];
         let work = EllipticalSliceWork { normals: zeros(), axis: zeros(), candidate: x.zeros_like()? };
-        let mut state = bare_state(x, &self.bracket, work)?;
+        let mut state = State::new(x, &self.bracket, work)?;
         self.refresh(energy, &mut state)?;
         Ok(state)
     }

@@ -5,7 +5,7 @@
 
 use ebm_core::{GradEnergy, Point, Result, Scalar};
 
-use crate::kernel::{Clip, Info, State, bare_state};
+use crate::kernel::{Clip, Info, State};
 use crate::metric::Metric;
 use crate::metropolis::metropolis;
 
@@ -25,7 +25,7 @@ pub(crate) fn init<X: Point, E: GradEnergy<X> + ?Sized>(
 ) -> Result<State<X, HamiltonianWork<X>>> {
     let work =
         HamiltonianWork { momentum: x.zeros_like()?, old_x: x.zeros_like()?, old_grad: x.zeros_like()? };
-    let mut state = bare_state(x, step_size, work)?;
+    let mut state = State::new(x, step_size, work)?;
     refresh(energy, &mut state, clip)?;
     Ok(state)
 }

@@ -24,6 +24,25 @@ pub struct State<X: Point, W> {
     pub work: W,
 }
 
+impl<X: Point, W> State<X, W> {
+    /// The chains at `x` before the first step, where [`Kernel::init`] begins: the step size is the schedule's first, the
+    /// metric the unit. Nothing is evaluated: a kernel that caches energy and gradient sets them itself.
+    ///
+    /// # Errors
+    /// When LibTorch fails.
+    pub fn new(x: X, step_size: &Schedule, work: W) -> Result<Self> {
+        Ok(Self {
+            grad: x.zeros_like()?,
+            energy: X::Scalar::same(f64::NAN),
+            step_size: X::Scalar::same(step_size.at(0)),
+            metric: Metric::Unit,
+            step: 0,
+            x,
+            work,
+        })
+    }
+}
+
 /// What a Metropolis-adjusted kernel reports of a step, per chain.
 pub struct Info<X: Point> {
     /// Probability with which the proposal was accepted; 0 where it diverged.
@@ -235,15 +254,7 @@ pub(crate) fn check_step_size(step_size: &Schedule) -> Result<()> {
     step_size.check("step_size", "above 0 and finite", |h| h > 0.0)
 }
 
-/// A state at `x` with neither energy nor gradient evaluated.
+/// [`State::new`], as the NUTS kernels call it.
 pub(crate) fn bare_state<X: Point, W>(x: X, step_size: &Schedule, work: W) -> Result<State<X, W>> {
-    Ok(State {
-        grad: x.zeros_like()?,
-        energy: X::Scalar::same(f64::NAN),
-        step_size: X::Scalar::same(step_size.at(0)),
-        metric: Metric::Unit,
-        step: 0,
-        x,
-        work,
-    })
+    State::new(x, step_size, work)
 }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::drive::sample_host;
 use crate::isokinetic::{IsokineticWork, Splitting, draw_velocity, normalise, trajectory};
-use crate::kernel::{Kernel, Observer, State, StepInfo, bare_state, check_step_size};
+use crate::kernel::{Kernel, Observer, State, StepInfo, check_step_size};
 use crate::metric::Metric;
 use crate::start_points::check_points;
 
@@ -165,7 +165,7 @@ impl<X: Point, E: GradEnergy<X> + ?Sized> Kernel<X, E> for Mclmc {
     fn init(&self, energy: &E, x: X) -> Result<State<X, Self::Work>> {
         let flow = IsokineticWork::new(&x)?;
         let work = MclmcWork { flow, started: false, old_velocity: x.zeros_like()? };
-        let mut state = bare_state(x, &self.step_size, work)?;
+        let mut state = State::new(x, &self.step_size, work)?;
         state.energy = energy.energy_grad(&state.x, &mut state.grad)?;
         Ok(state)
     }

@@ -9,7 +9,7 @@ use ebm_core::{Error, GradEnergy, Point, Result, Scalar, Schedule, StepRng};
 use serde::{Deserialize, Serialize};
 
 use crate::isokinetic::{IsokineticWork, Splitting, draw_velocity, trajectory};
-use crate::kernel::{Info, Kernel, State, bare_state, check_step_size};
+use crate::kernel::{Info, Kernel, State, check_step_size};
 use crate::metropolis::metropolis;
 
 /// Settings of adjusted microcanonical sampling. Exact: the target is its stationary law at any step size.
@@ -80,7 +80,7 @@ impl<X: Point, E: GradEnergy<X> + ?Sized> Kernel<X, E> for MclmcAdjusted {
 
     fn init(&self, energy: &E, x: X) -> Result<State<X, Self::Work>> {
         let work = IsokineticWork::new(&x)?;
-        let mut state = bare_state(x, &self.step_size, work)?;
+        let mut state = State::new(x, &self.step_size, work)?;
         state.energy = energy.energy_grad(&state.x, &mut state.grad)?;
         Ok(state)
     }

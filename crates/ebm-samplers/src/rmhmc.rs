@@ -17,7 +17,7 @@
 
 use ebm_core::{Cholesky, Error, GradEnergy, Result, RiemannianMetric, Schedule};
 
-use crate::kernel::{Info, Kernel, State, bare_state, check_step_size};
+use crate::kernel::{Info, Kernel, State, check_step_size};
 use crate::mclmc_adjusted::random_length;
 use crate::metropolis::metropolis;
 
@@ -356,7 +356,7 @@ impl<M: RiemannianMetric, E: GradEnergy<Vec<f64>> + ?Sized> Kernel<Vec<f64>, E> 
         let places = [Place::new(&x), Place::new(&x), Place::new(&x)];
         let [place, old, back] = places;
         let work = RmhmcWork { place, old, back, momentum: zeros(), back_momentum: zeros(), scratch };
-        let mut state = bare_state(x, &self.step_size, work)?;
+        let mut state = State::new(x, &self.step_size, work)?;
         self.refresh(energy, &mut state)?;
         Ok(state)
     }

@@ -8,7 +8,7 @@
 use ebm_core::{Error, GradEnergy, Point, Result, Scalar, Schedule};
 use serde::{Deserialize, Serialize};
 
-use crate::kernel::{Clip, Kernel, State, bare_state, check_step_size};
+use crate::kernel::{Clip, Kernel, State, check_step_size};
 
 /// Settings of stochastic-gradient Hamiltonian Monte Carlo. Biased, of first order in `h`.
 ///
@@ -86,7 +86,7 @@ impl<X: Point, E: GradEnergy<X> + ?Sized> Kernel<X, E> for Sghmc {
 
     fn init(&self, _energy: &E, x: X) -> Result<State<X, Self::Work>> {
         let work = SghmcWork { velocity: x.zeros_like()? };
-        bare_state(x, &self.step_size, work)
+        State::new(x, &self.step_size, work)
     }
 
     fn carried<'a>(&self, work: &'a mut Self::Work) -> Vec<&'a mut X> {

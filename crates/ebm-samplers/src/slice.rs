@@ -10,7 +10,7 @@ use ebm_core::random::Stream;
 use ebm_core::{Energy, Error, Point, Real, Result, Schedule};
 use serde::{Deserialize, Serialize};
 
-use crate::kernel::{Kernel, State, StepInfo, bare_state};
+use crate::kernel::{Kernel, State, StepInfo};
 
 /// Points tried in an interval before a chain counts as stuck. Failures shrink the interval by a constant share on
 /// average, so a slice that a number can resolve was found long before.
@@ -206,7 +206,7 @@ impl<T: Real, E: Energy<Vec<T>> + ?Sized> Kernel<Vec<T>, E> for Slice {
     fn init(&self, energy: &E, x: Vec<T>) -> Result<State<Vec<T>, Self::Work>> {
         let work =
             SliceWork { unit: x.zeros_like()?, direction: x.zeros_like()?, candidate: x.zeros_like()? };
-        let mut state = bare_state(x, &self.width, work)?;
+        let mut state = State::new(x, &self.width, work)?;
         self.refresh(energy, &mut state)?;
         Ok(state)
     }

@@ -8,7 +8,7 @@
 use ebm_core::{Error, GradEnergy, Point, Result, Scalar, Schedule};
 use serde::{Deserialize, Serialize};
 
-use crate::kernel::{Clip, Kernel, State, bare_state, check_step_size};
+use crate::kernel::{Clip, Kernel, State, check_step_size};
 
 /// Settings of unadjusted Langevin.
 ///
@@ -121,7 +121,7 @@ impl<X: Point, E: GradEnergy<X> + ?Sized> Kernel<X, E> for Ula {
 
     /// Evaluates nothing: the first step needs the gradient at the start only then.
     fn init(&self, _energy: &E, x: X) -> Result<State<X, ()>> {
-        bare_state(x, &self.step_size, ())
+        State::new(x, &self.step_size, ())
     }
 
     #[inline(always)]

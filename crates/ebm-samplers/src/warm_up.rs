@@ -263,7 +263,7 @@ impl Adapt {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::{Info, bare_state};
+    use crate::kernel::Info;
     use ebm_core::random::{Purpose, Stream};
     use ebm_core::{Block, Schedule};
 
@@ -286,7 +286,7 @@ mod tests {
         for adapt in [Adapt::Diagonal, Adapt::Dense] {
             let n_chains = 8;
             let x = Block::new(2, vec![100.0f64; 2 * n_chains]).unwrap();
-            let mut state = bare_state(x, &Schedule::from(0.1), ()).unwrap();
+            let mut state = State::new(x, &Schedule::from(0.1), ()).unwrap();
             let mut warm_up = WarmUp::new(&state.x, 0.8, 3000, adapt).unwrap();
             let mut rng = Stream::new(5, Purpose::User, 0);
             let mut last = 0;

@@ -10,7 +10,7 @@ use ebm_core::{Error, GradEnergy, Point, Result, Scalar, Schedule, TensorScalar}
 use tch::{Kind, Tensor};
 
 use super::{Dmala, Dula, GibbsWithGradients};
-use crate::kernel::{Info, Kernel, State, bare_state, check_step_size};
+use crate::kernel::{Info, Kernel, State, check_step_size};
 use crate::metropolis;
 
 /// What a tensor's last axes mean.
@@ -60,7 +60,7 @@ fn start<E: GradEnergy<Tensor> + ?Sized>(
     step_size: &Schedule,
 ) -> Result<State<Tensor, ()>> {
     check_point(&x)?;
-    let mut state = bare_state(x, step_size, ())?;
+    let mut state = State::new(x, step_size, ())?;
     state.energy = energy.energy_grad(&state.x, &mut state.grad)?;
     Ok(state)
 }
@@ -244,7 +244,7 @@ impl<E: GradEnergy<Tensor> + ?Sized> Kernel<Tensor, E> for Dula {
     /// Evaluates nothing: the first step needs the gradient at the start only then.
     fn init(&self, _energy: &E, x: Tensor) -> Result<State<Tensor, ()>> {
         check_point(&x)?;
-        bare_state(x, &self.step_size, ())
+        State::new(x, &self.step_size, ())
     }
 
     fn step(&self, energy: &E, state: &mut State<Tensor, ()>, rng: &mut TensorRng) -> Result<()> {

@@ -13,7 +13,7 @@ use tch::{Kind, Tensor};
 
 use super::tensor::{Form, check_point, gumbel};
 use super::{BlockGibbs, Gibbs, Scan};
-use crate::kernel::{Kernel, State, StepInfo, bare_state};
+use crate::kernel::{Kernel, State, StepInfo};
 
 /// What [`Gibbs`] and [`BlockGibbs`] report of a step on tensors: nothing is ever rejected.
 pub struct GibbsInfo {
@@ -38,7 +38,7 @@ static NO_STEP_SIZE: Schedule = Schedule::Constant(1.0);
 
 fn start<E: Energy<Tensor> + ?Sized>(energy: &E, x: Tensor) -> Result<State<Tensor, ()>> {
     check_point(&x)?;
-    let mut state = bare_state(x, &NO_STEP_SIZE, ())?;
+    let mut state = State::new(x, &NO_STEP_SIZE, ())?;
     state.energy = energy.energy(&state.x)?;
     Ok(state)
 }
