@@ -138,6 +138,31 @@ fn a_stopped_run_keeps_its_draws_and_goes_on() {
     assert_eq!(run.draws.array(), whole.draws.array().slice(ndarray::s![.., ..n_draws, ..]));
 }
 
+/// Saved between two draws: a divergence since the first of them still belongs to the second.
+#[test]
+fn a_divergence_between_draws_is_not_forgotten() {
+    let walled = Host::value_grad(1, |x: &[f64], g: &mut [f64]| {
+        g[0] = x[0];
+        if x[0].abs() > 1.0 { f64::NAN } else { 0.5 * x[0] * x[0] }
+    });
+    let (kernel, starts) = (Hmc::new(0.3, 4), || vec![vec![0.0f64]; 5]);
+    let config = SampleConfig { n_draws: 20, burn_in: 0, thin: 3, seed: 1, ..Default::default() };
+    let whole = sample(&kernel, &walled, starts(), &config).unwrap();
+    let flags = whole.draws.statistic("diverging").unwrap();
+    assert!(flags.iter().any(|f| *f == 1.0) && flags.iter().any(|f| *f == 0.0));
+    let folder = tempfile::tempdir().unwrap();
+    for cut in 1..30 {
+        let path = folder.path().join(cut.to_string());
+        let mut first = Sampler::new(&kernel, &walled, starts(), &config).unwrap();
+        first.run_to(cut);
+        first.save(&path).unwrap();
+        let mut second = Sampler::new(&kernel, &walled, starts(), &config).unwrap();
+        second.restore(&path).unwrap();
+        second.run();
+        assert_eq!(second.finish().unwrap().draws, whole.draws, "cut at {cut}");
+    }
+}
+
 /// Chain 2 starts where the energy panics.
 #[test]
 fn a_chain_that_panics_leaves_the_others_alone() {

@@ -29,8 +29,7 @@ impl<X: Point, D: DrawSink> Watch<X, D> {
             warm_up.save(&format!("{prefix}.warm_up"), n_chains, archive)?;
         }
         self.tally.save(&format!("{prefix}.tally"), n_chains, archive)?;
-        self.keeper.save(&format!("{prefix}.keeper"), archive);
-        Ok(())
+        self.keeper.save(&format!("{prefix}.keeper"), archive)
     }
 
     pub(crate) fn restore(&mut self, prefix: &str, x: &X, step: u64, archive: &mut Archive) -> Result<()> {
@@ -39,7 +38,7 @@ impl<X: Point, D: DrawSink> Watch<X, D> {
         }
         self.tally.restore(&format!("{prefix}.tally"), x, archive)?;
         self.ticker.skip(step);
-        self.keeper.restore(&format!("{prefix}.keeper"), archive)
+        self.keeper.restore(&format!("{prefix}.keeper"), x, archive)
     }
 }
 
@@ -208,6 +207,7 @@ pub(crate) struct Keeper<X: Point, D> {
     pub(crate) names: Vec<&'static str>,
     row: Vec<f64>,
     values: Vec<f64>,
+    /// Which chains diverged since the last draw.
     diverged: Option<Mask<X>>,
     pub(crate) sink: D,
     pub(crate) memory: Option<Memory>,
@@ -345,7 +345,7 @@ impl<X: Point, D: DrawSink> Keeper<X, D> {
         self.sink.flush()
     }
 
-    pub(crate) fn save(&self, prefix: &str, archive: &mut Archive) {
+    pub(crate) fn save(&self, prefix: &str, archive: &mut Archive) -> Result<()> {
         let (kept, has) = (&self.kept, |name: &&str| self.names.contains(name));
         let names = STATISTICS.iter().enumerate().filter(|(_, name)| has(name));
         archive.put_count(format!("{prefix}.statistics"), names.map(|(i, _)| 1 << i).sum());
@@ -357,9 +357,14 @@ impl<X: Point, D: DrawSink> Keeper<X, D> {
         archive.put(format!("{prefix}.hamiltonian"), kept.hamiltonian.as_flattened().to_vec());
         archive.put(format!("{prefix}.not_finite"), kept.n_not_finite.iter().map(|n| *n as f64).collect());
         archive.put_divergences(prefix, &kept.divergences);
+        let Some(diverged) = &self.diverged else { return Ok(()) };
+        archive.put_scalar(&format!("{prefix}.diverged_since"), &X::Scalar::of_mask(diverged)?, self.n_chains)
     }
 
-    pub(crate) fn restore(&mut self, prefix: &str, archive: &mut Archive) -> Result<()> {
+    pub(crate) fn restore(&mut self, prefix: &str, x: &X, archive: &mut Archive) -> Result<()> {
+        if let Ok(diverged) = archive.take_scalar(&format!("{prefix}.diverged_since"), x) {
+            self.diverged = Some(X::Scalar::same(0.5).less_than(&diverged)?);
+        }
         let bits = archive.count(&format!("{prefix}.statistics"))?;
         let named = STATISTICS.iter().enumerate().filter(|(i, _)| bits >> i & 1 == 1);
         self.names = named.map(|(_, name)| *name).collect();
