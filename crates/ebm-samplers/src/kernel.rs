@@ -253,8 +253,3 @@ impl Clip {
 pub(crate) fn check_step_size(step_size: &Schedule) -> Result<()> {
     step_size.check("step_size", "above 0 and finite", |h| h > 0.0)
 }
-
-/// [`State::new`], as the NUTS kernels call it.
-pub(crate) fn bare_state<X: Point, W>(x: X, step_size: &Schedule, work: W) -> Result<State<X, W>> {
-    State::new(x, step_size, work)
-}

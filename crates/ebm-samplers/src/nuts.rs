@@ -12,7 +12,7 @@ use ebm_core::random::Stream;
 use ebm_core::{Error, GradEnergy, Mask, Point, Real, Result, Schedule};
 use serde::{Deserialize, Serialize};
 
-use crate::kernel::{Kernel, State, StepInfo, bare_state, check_step_size};
+use crate::kernel::{Kernel, State, StepInfo, check_step_size};
 use crate::metric::Metric;
 
 /// A leaf whose energy is this far above the start's ends the path as diverged (Stan's limit).
@@ -329,7 +329,7 @@ impl<T: Real, E: GradEnergy<Vec<T>> + ?Sized> Kernel<Vec<T>, E> for Nuts {
 
     fn init(&self, energy: &E, x: Vec<T>) -> Result<State<Vec<T>, Self::Work>> {
         let work = NutsWork::new(&x, self.max_depth)?;
-        let mut state = bare_state(x, &self.step_size, work)?;
+        let mut state = State::new(x, &self.step_size, work)?;
         state.energy = energy.energy_grad(&state.x, &mut state.grad)?;
         Ok(state)
     }

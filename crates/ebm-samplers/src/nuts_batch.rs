@@ -14,7 +14,7 @@ use ebm_core::torch::TensorRng;
 use ebm_core::{GradEnergy, Result, Schedule, TensorMask, TensorScalar};
 use tch::{Device, Kind, Tensor};
 
-use crate::kernel::{Kernel, State, bare_state};
+use crate::kernel::{Kernel, State};
 use crate::metric::Metric;
 use crate::nuts::{DIVERGENCE, Nuts, NutsInfo};
 
@@ -476,7 +476,7 @@ impl<E: GradEnergy<Tensor> + ?Sized> Kernel<Tensor, E> for Nuts {
     }
 
     fn init(&self, energy: &E, x: Tensor) -> Result<State<Tensor, ()>> {
-        let mut state = bare_state(x, &self.step_size, ())?;
+        let mut state = State::new(x, &self.step_size, ())?;
         state.energy = energy.energy_grad(&state.x, &mut state.grad)?;
         Ok(state)
     }
