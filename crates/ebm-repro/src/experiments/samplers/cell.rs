@@ -63,6 +63,7 @@ impl Cell {
         let p = self.exactness.p();
         let verdict = match self.expected {
             Expected::Biased { .. } if p >= LEVEL => "biased as theory says".to_owned(),
+            Expected::DoesNotMix if p >= LEVEL => "no difference seen".to_owned(),
             _ if p >= LEVEL => "right".to_owned(),
             Expected::DoesNotMix => match self.caught_by() {
                 signs if signs.is_empty() => "✗ wrong, and no diagnostic says so".to_owned(),
