@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use ebm_repro::{Registry, cli, stop_on_interrupt};
 
 fn main() -> ExitCode {
-    ebm_train::keep_freed_memory();
+    ebm_core::torch::keep_freed_memory();
     tracing_subscriber::fmt()
         .with_writer(stderr)
         .with_max_level(tracing::Level::WARN)

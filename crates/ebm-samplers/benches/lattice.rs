@@ -155,7 +155,7 @@ where
         vec![1000.0 * ess / (CHAINS * n_draws * thin * calls_per_step) as f64, ess / (0.8 * all)]
     };
     let figures = ["ESS/1000 calls", "ESS/s"].map(|unit| Figure::higher(name, unit, note));
-    bench.compare(&figures, measure, vec![]);
+    bench.compare_long(3, &figures, measure, vec![]);
 }
 
 /// So many draws, without diagnostics.

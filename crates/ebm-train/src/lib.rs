@@ -5,7 +5,6 @@
 //! * [`Trainer`]: the loop, with divergence watch and exact resume; [`Checkpoints`]: what it saves.
 //! * [`logs`]: JSON lines, TensorBoard events, image grids.
 
-mod allocator;
 pub mod checkpoint;
 pub mod data;
 pub mod logs;
@@ -15,7 +14,6 @@ pub mod tensors;
 mod trainer;
 mod watch;
 
-pub use allocator::keep_freed_memory;
 pub use checkpoint::{Checkpoints, Manifest};
 pub use data::{BatchSource, DatasetSource};
 pub use objectives::{Batch, Loss, Objective};

@@ -1,8 +1,11 @@
-//! What tensors need beside energies: random numbers from our streams and named parameters.
+//! What tensors need beside energies: random numbers from our streams, named parameters, and an allocator that keeps
+//! memory.
 
+mod allocator;
 mod params;
 mod random;
 
+pub use allocator::keep_freed_memory;
 pub use params::{Init, Params, Path};
 pub use random::TensorRng;
 pub use tch::Tensor;

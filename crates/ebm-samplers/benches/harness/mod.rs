@@ -1,7 +1,8 @@
 //! What the bench programs share: what `cargo xtask bench` asks for, the cases, medians of alternating runs.
 
 use std::ops::RangeInclusive;
-use std::time::Instant;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use rayon::ThreadPoolBuilder;
 use serde::Serialize;
@@ -84,6 +85,9 @@ impl<'a> Rival<'a> {
     }
 }
 
+/// Between two contenders: threads that wait for work spin before they sleep, on the cores that the next one needs.
+const REST: Duration = Duration::from_millis(100);
+
 /// A suite under way.
 pub struct Bench {
     suite: &'static str,
@@ -152,16 +156,19 @@ impl Bench {
         mut ours: impl FnMut(u64) -> Vec<f64>,
         mut rivals: Vec<Rival>,
     ) {
+        let rest = if self.smoke || rivals.is_empty() { Duration::ZERO } else { REST };
         let mut own: Vec<Vec<f64>> = Vec::new();
         let mut others: Vec<Result<Vec<Vec<f64>>, String>> = rivals.iter().map(|_| Ok(Vec::new())).collect();
         for round in rounds {
             let counts = round > 0;
+            sleep(rest);
             let result = ours(round);
             if counts {
                 own.push(result);
             }
             for (rival, results) in rivals.iter_mut().zip(&mut others) {
                 let Ok(kept) = results else { continue };
+                sleep(rest);
                 match (rival.run)(round) {
                     Ok(result) if counts => kept.push(result),
                     Ok(_) => {}

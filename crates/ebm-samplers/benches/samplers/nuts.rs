@@ -22,6 +22,7 @@ pub const TARGET_ACCEPT: f64 = 0.8;
 pub const FEATURES: usize = 24;
 
 /// How much is sampled.
+#[derive(Clone, Copy)]
 struct Size {
     chains: usize,
     warm_up: usize,
@@ -45,8 +46,11 @@ pub fn run(bench: &mut Bench) {
     let deviation = |i: usize| 0.1 * 100f64.powf(i as f64 / 99.0);
     let variances = (0..100).map(|i| deviation(i).powi(2)).collect();
     let normal = Gaussian::diagonal(vec![0.0; 100], variances).unwrap();
+    // Where draws are few for each gradient, four chains say little about how many.
+    let many = Size { chains: if bench.smoke { 2 } else { 64 }, ..size };
     let mut case = |name: &str, settings: Value, dim: usize, energy: &dyn Target| {
-        compare(bench, &mut rivals, &size, name, settings, dim, energy);
+        let size = if dim <= 10 { &many } else { &size };
+        compare(bench, &mut rivals, size, name, settings, dim, energy);
     };
     case("100-d normal, deviations 0.1 to 10", json!({"target": "normal"}), 100, &normal);
     let settings = json!({"target": "correlated_normal", "correlation": 0.9});

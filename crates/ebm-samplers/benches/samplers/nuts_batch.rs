@@ -51,7 +51,7 @@ fn compare(
         let seconds = answer["seconds"].as_f64().unwrap_or(f64::NAN);
         vec![least_ess(files.read((chains, draws, dim)).view()) / seconds]
     };
-    let note = "a step size and metric for each chain, ours shares the metric; gradients by autograd";
+    let note = "its step size and metric are means over 8 chains that warmed up; ours warms all up; gradients by autograd";
     let rivals = blackjax.as_mut().map(|program| program.rival(settings, note, theirs));
     let config = SampleConfig {
         n_draws: draws,

@@ -1,7 +1,7 @@
-//! Keep freed memory in the process, so that training does not ask the system for the same pages at every step.
+//! Keep freed memory in the process, so that no step asks the system for the same pages again.
 //!
 //! LibTorch allocates and frees its intermediate tensors at every operation. glibc returns large blocks to the
-//! system and asks for them again, page fault by page fault; on JEM's small network that took most of the time.
+//! system and asks for them again, page fault by page fault; in training JEM's small network that took most of the time.
 
 /// Tell the C library's allocator to keep what is freed. Call it once, first thing in `main`; peak memory then
 /// stays reserved until the process ends. Does nothing where the C library is not glibc.
