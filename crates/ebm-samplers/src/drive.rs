@@ -3,7 +3,7 @@
 
 use ebm_core::random::{Purpose, Stream};
 use ebm_core::simd::{Dispatched, dispatch};
-use ebm_core::{HostPoint, Point, Result};
+use ebm_core::{Error, HostPoint, Point, Result};
 use rayon::prelude::*;
 
 use crate::kernel::{Kernel, Observer, State};
@@ -29,8 +29,30 @@ where
     /// wider registers' prologues; blocks gain up to a half).
     const WIDE: usize = 16;
     let wide = state.x.host_len() >= WIDE;
-    let steps = Steps { kernel, energy, state, rng, n_steps, observer };
-    if wide { dispatch(steps) } else { steps.run() }
+    let mut take = |state: &mut State<X, K::Work>, n_steps| {
+        let steps = Steps { kernel, energy, state, rng: &mut *rng, n_steps, observer: &mut *observer };
+        if wide { dispatch(steps) } else { steps.run() }
+    };
+    if state.step > 0 || n_steps == 0 {
+        return take(state, n_steps);
+    }
+    let form = state.x.form();
+    check_forms(state, &form)?;
+    take(state, 1)?;
+    check_forms(state, &form)?;
+    take(state, n_steps - 1)
+}
+
+/// An energy's gradient must be such as its point. One of another length or type would go on unseen: sums stop at the
+/// shorter one, and LibTorch widens types.
+fn check_forms<X: Point, W>(state: &State<X, W>, expected: &str) -> Result<()> {
+    for (what, point) in [("gradient of the energy", &state.grad), ("point after a step", &state.x)] {
+        let found = point.form();
+        if found != expected {
+            return Err(Error::shape(what, format_args!("{expected}"), format_args!("{found}")));
+        }
+    }
+    Ok(())
 }
 
 struct Steps<'a, X: Point, W, E: ?Sized, K, O> {

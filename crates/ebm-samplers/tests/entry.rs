@@ -7,8 +7,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use ebm_core::analytic::Gaussian;
-use ebm_core::{Block, Host, Schedule};
-use ebm_samplers::{Baoab, Hmc, Mala, MetricChoice, Progress, SampleConfig, Ula, sample, sample_into};
+use ebm_core::{Block, Energy, GradEnergy, Host, Schedule};
+use ebm_samplers::{Baoab, Hmc, Mala, MetricChoice, Nuts, Progress, SampleConfig, Ula, sample, sample_into};
 
 fn config() -> SampleConfig {
     SampleConfig { n_draws: 10, burn_in: 5, thin: 3, ..Default::default() }
@@ -111,6 +111,36 @@ fn bad_input_is_one_clear_error() {
     assert!(say(sample(&Hmc::new(0.1, 3), &law, start(), &long)).contains("expected 2, found 3"));
     let empty = vec![Vec::<f64>::new()];
     assert!(say(sample(&Ula::new(0.1), &law, empty, &c)).contains("coordinates of a start point = 0"));
+}
+
+/// A gradient that is longer than its point, or shorter: kernels that evaluate it at the start, and in a step.
+#[test]
+fn a_gradient_of_another_length_is_an_error() {
+    struct Long(usize);
+    impl Energy<Vec<f64>> for Long {
+        fn energy(&self, _x: &Vec<f64>) -> ebm_core::Result<f64> {
+            Ok(0.0)
+        }
+    }
+    impl GradEnergy<Vec<f64>> for Long {
+        fn energy_grad(&self, _x: &Vec<f64>, grad: &mut Vec<f64>) -> ebm_core::Result<f64> {
+            *grad = vec![0.0; self.0];
+            Ok(0.0)
+        }
+    }
+    for n in [1, 3] {
+        let energy = Long(n);
+        let expected = format!("gradient of the energy: expected 2 numbers, found {n} numbers");
+        let start = || vec![vec![0.0f64; 2]; 2];
+        let texts = [
+            sample(&Ula::new(0.1), &energy, start(), &config()).unwrap_err().to_string(),
+            sample(&Hmc::new(0.1, 3), &energy, start(), &config()).unwrap_err().to_string(),
+            sample(&Nuts::new(0.1), &energy, start(), &config()).unwrap_err().to_string(),
+        ];
+        for text in texts {
+            assert!(text.contains(&expected), "{text}");
+        }
+    }
 }
 
 /// An energy that blows up beyond a wall: divergences are counted, draws stay finite.

@@ -4,10 +4,10 @@
 
 use std::f64::consts::PI;
 
-use ebm_core::Torch;
 use ebm_core::analytic::{Exact, Gaussian};
 use ebm_core::random::Purpose;
 use ebm_core::torch::TensorRng;
+use ebm_core::{Energy, GradEnergy, TensorScalar, Torch};
 use ebm_metrics::chains::mcse_mean;
 use ebm_samplers::{
     Baoab, DrawFolder, Hmc, Info, Mala, Mclmc, MclmcAdjusted, Nuts, Observer, SampleConfig, State, Ula,
@@ -200,4 +200,36 @@ fn bad_starts_are_errors() {
     assert!(say(Tensor::from_slice(&[1f32, f32::NAN]).view([1, 2])).contains("NaN"));
     assert!(say(Tensor::from_slice(&[1i64, 2]).view([1, 2])).contains("float kind"));
     assert!(say(start(4, 3)).contains('3'));
+}
+
+/// A gradient of another type, or that fits only by being repeated.
+#[test]
+fn a_gradient_of_another_type_or_shape_is_an_error() {
+    struct Wrong(fn(&Tensor) -> Tensor);
+    impl Energy<Tensor> for Wrong {
+        fn energy(&self, x: &Tensor) -> ebm_core::Result<TensorScalar> {
+            Ok(TensorScalar::Each(x.square().sum_dim_intlist([1i64].as_slice(), false, None::<Kind>)))
+        }
+    }
+    impl GradEnergy<Tensor> for Wrong {
+        fn energy_grad(&self, x: &Tensor, grad: &mut Tensor) -> ebm_core::Result<TensorScalar> {
+            *grad = (self.0)(x);
+            self.energy(x)
+        }
+    }
+    let wrong: [(fn(&Tensor) -> Tensor, &str); 2] = [
+        (|x| x.to_kind(Kind::Double), "[3, 2] of Double on Cpu"),
+        (|x| x.narrow(1, 0, 1), "[3, 1] of Float on Cpu"),
+    ];
+    for (gradient, found) in wrong {
+        let config = SampleConfig { n_draws: 5, burn_in: 0, ..Default::default() };
+        let texts = [
+            sample(&Ula::new(0.1), &Wrong(gradient), start(3, 2), &config).unwrap_err().to_string(),
+            sample(&Hmc::new(0.1, 3), &Wrong(gradient), start(3, 2), &config).unwrap_err().to_string(),
+        ];
+        for text in texts {
+            let expected = format!("gradient of the energy: expected [3, 2] of Float on Cpu, found {found}");
+            assert!(text.contains(&expected), "{text}");
+        }
+    }
 }

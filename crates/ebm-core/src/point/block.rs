@@ -226,6 +226,9 @@ impl<T: Real> Point for Block<T> {
     fn n_chains(&self) -> usize {
         self.data.len() / self.dim
     }
+    fn form(&self) -> String {
+        format!("{} chains of {} numbers", self.n_chains(), self.dim)
+    }
     fn zeros_like(&self) -> Result<Self> {
         Ok(Self { data: vec![T::default(); self.data.len()], dim: self.dim })
     }

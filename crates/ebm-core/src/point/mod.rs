@@ -110,6 +110,8 @@ pub trait Point: Sized + Send {
 
     /// How many chains this point carries.
     fn n_chains(&self) -> usize;
+    /// Shape, type and device in words: two points that can be added up have the same.
+    fn form(&self) -> String;
     /// Zeros of the same shape.
     fn zeros_like(&self) -> Result<Self>;
     /// `self = src`. Host: a copy. Tensor: the handle is shared, so nobody may write in place afterwards.

@@ -195,6 +195,9 @@ impl Point for Tensor {
     fn n_chains(&self) -> usize {
         self.size().first().map_or(0, |n| *n as usize)
     }
+    fn form(&self) -> String {
+        format!("{:?} of {:?} on {:?}", self.size(), self.kind(), self.device())
+    }
     fn zeros_like(&self) -> Result<Self> {
         Ok(self.f_zeros_like()?)
     }

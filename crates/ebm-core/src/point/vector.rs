@@ -173,6 +173,9 @@ impl<T: Real> Point for Vec<T> {
     fn n_chains(&self) -> usize {
         1
     }
+    fn form(&self) -> String {
+        format!("{} numbers", self.len())
+    }
     fn zeros_like(&self) -> Result<Self> {
         Ok(vec![T::default(); self.len()])
     }
