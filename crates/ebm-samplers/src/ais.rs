@@ -15,6 +15,9 @@ use crate::kernel::Kernel;
 
 /// Settings of annealed importance sampling.
 ///
+/// Use it for `log Z` with a bound from either side. Not for draws as such, nor where start and end are so far apart
+/// that few weights count: more rungs, or `Smc`.
+///
 /// The kernel has to leave each rung's law invariant (`Hmc`, `Mala`, `Nuts`); an inexact one biases the weights. A
 /// scheduled step size counts the steps from the start to the end of the path, in both directions.
 ///

@@ -15,6 +15,9 @@ use crate::ula::Ula;
 /// Settings of annealed Langevin. Biased at every level, of first order in `h`, and by the steps that a level lacks to
 /// forget the one before it.
 ///
+/// Use it with a network that knows its noise level. Not for exact expectations: it is biased at every level;
+/// `Tempering` and `Smc` are not.
+///
 /// The levels are the user's: `at_level(i)` is the energy of the data with noise of standard deviation `sigmas[i]`, a
 /// network given its level (`net.given(&sigma)`), or a [`crate::Bridge`].
 ///

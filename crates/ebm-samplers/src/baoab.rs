@@ -13,6 +13,9 @@ use crate::ula::check_clamp;
 
 /// Settings of underdamped Langevin dynamics.
 ///
+/// Use it for smooth dynamics with inertia and a small bias in the positions. Not for exact expectations far from a
+/// Gaussian: nothing is ever rejected.
+///
 /// ```
 /// use ebm_core::analytic::Gaussian;
 /// use ebm_samplers::{Baoab, SampleConfig, sample};

@@ -17,6 +17,9 @@ use crate::slice::{SliceInfo, below, draw_level, shrink};
 
 /// Settings of elliptical slice sampling, on host chains: the prior. Exact; nothing to tune, and no gradient.
 ///
+/// Use it for a normal prior and a likelihood without a gradient. Not for a likelihood much narrower than the prior:
+/// most angles are tried in vain.
+///
 /// The energy that it is given is the likelihood's alone, `-ln L(x)`: that of the target without the prior's part. A point
 /// whose energy is not finite has likelihood 0. [`SliceInfo::accept_prob`] is 1 over the number of angles tried.
 ///

@@ -12,6 +12,9 @@ use crate::kernel::{Clip, Info, Kernel, State, check_step_size};
 
 /// Settings of Hamiltonian Monte Carlo. Exact: the target is its stationary law at any step size.
 ///
+/// Use it for the true expectations of a density with a gradient. Not where the energy jumps or its gradient is
+/// noisy: proposals are rejected; nor across separated modes.
+///
 /// ```
 /// use ebm_core::analytic::Gaussian;
 /// use ebm_samplers::{Hmc, SampleConfig, sample};

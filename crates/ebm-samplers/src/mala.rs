@@ -12,6 +12,8 @@ use crate::kernel::{Clip, Info, Kernel, State, check_step_size};
 
 /// Settings of MALA. Exact. The best acceptance is about 0.57.
 ///
+/// Use it where one gradient per step is all that can be paid. Not where several can: `Hmc` mixes faster.
+///
 /// ```
 /// use ebm_core::analytic::Gaussian;
 /// use ebm_samplers::{Mala, SampleConfig, sample};

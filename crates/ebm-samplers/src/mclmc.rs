@@ -25,6 +25,9 @@ const ENERGY_VARIANCE: f64 = 5e-4;
 
 /// Settings of microcanonical Langevin. Biased, of second order in `h`; nothing is ever rejected but what diverges.
 ///
+/// Use it in hundreds of coordinates where a small bias is fine. Not for exact expectations (`MclmcAdjusted`), nor
+/// for one coordinate.
+///
 /// Both settings are distances, in the units of the coordinates. `length` should be the size of the bulk,
 /// `sqrt(sum of the variances)`: about `sqrt(d)` widths. `step_size` is a share of it: the bias is small as long as the
 /// variance of the energy error per coordinate stays below about 5e-4. [`Mclmc::tuned`] finds both.

@@ -14,6 +14,8 @@ use crate::metropolis::metropolis;
 
 /// Settings of adjusted microcanonical sampling. Exact: the target is its stationary law at any step size.
 ///
+/// Use it as `Mclmc`, where the bias is not fine. Not for one coordinate: the velocity turns on a sphere.
+///
 /// The speed is 1, so `step_size` is a distance. A trajectory, `n_steps * step_size` long on average, should be about
 /// the size of the bulk, `sqrt(sum of the variances)`; the step is best adapted, `target_accept: Some(0.9)`.
 ///

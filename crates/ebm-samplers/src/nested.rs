@@ -34,6 +34,9 @@ const N_SIMULATIONS: u64 = 200;
 
 /// Settings of nested sampling, on host points. Needs no gradient.
 ///
+/// Use it for `log Z`, and for modes far apart, where there is no gradient. Not where there is one and the start is
+/// far wider than the end: `Smc` needs fewer evaluations.
+///
 /// The number of live points is that of the draws it starts from: the standard error falls with its root, the cost grows
 /// with it and with the information. The start has to cover the end; where its energy is infinite it has a wall.
 ///

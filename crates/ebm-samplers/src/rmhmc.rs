@@ -24,6 +24,9 @@ use crate::metropolis::metropolis;
 /// Settings of Riemannian manifold Hamiltonian Monte Carlo. Exact. A step costs `dim^3` and more beside the gradients: for
 /// few coordinates whose scales and correlations change from place to place.
 ///
+/// Use it where the scales of a few coordinates change from place to place. Not for many coordinates, since a step
+/// costs `dim^3` and the metric's derivatives, nor where a constant metric will do.
+///
 /// A trajectory is rejected and flagged as diverged when an equation was not solved, the metric was not positive definite
 /// on the way, or the way back led elsewhere.
 ///

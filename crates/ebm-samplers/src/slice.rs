@@ -18,6 +18,9 @@ const MAX_TRIES: u32 = 200;
 
 /// Settings of slice sampling, on host chains. Exact at any width; needs no gradient.
 ///
+/// Use it where there is no gradient. Not where there is one and more than a few coordinates, nor for strongly
+/// correlated ones without a learnt metric.
+///
 /// A step slices along as many lines as there are coordinates. A point whose energy is not finite is outside the slice:
 /// walls need no care. The acceptance that is reported, and that `target_accept` adapts the width by, is the share of
 /// the tried points that were in the slice; it falls as the width grows, and 0.5 is a good value. A metric makes the

@@ -22,6 +22,8 @@ use crate::kernel::{Kernel, State, StepInfo};
 
 /// Settings of sequential Monte Carlo.
 ///
+/// Use it for modes far apart and for `log Z`. Not without exact draws of a start that covers the target.
+///
 /// The kernel has to leave each rung's law invariant (`Hmc`, `Mala`, `Nuts`), and its step size has to be a constant.
 /// The number of particles is that of the draws it starts from.
 ///

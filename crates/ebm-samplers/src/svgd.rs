@@ -20,6 +20,9 @@ const SMALL: f64 = 1e-6;
 
 /// Settings of Stein variational gradient descent, on host points in f64.
 ///
+/// Use it for a few dozen points that stand for a law. Not for exact expectations, nor for many coordinates:
+/// variances come out too small.
+///
 /// ```
 /// use ebm_core::analytic::Gaussian;
 /// use ebm_samplers::{StartPoints, Svgd};

@@ -28,6 +28,9 @@ pub enum RungSteps {
 
 /// Settings of parallel tempering: one ladder of rungs per start point, ladders in parallel.
 ///
+/// Use it for modes far apart. Not where one rung mixes by itself: the others only cost; nor before its verdict was
+/// read.
+///
 /// ```
 /// use ebm_core::analytic::GaussianMixture;
 /// use ebm_samplers::{Flat, Hmc, Tempering};

@@ -18,6 +18,9 @@ use crate::tempering::TemperedRun;
 
 /// Draws of `V = E_1 - E_0` on every rung of a path; for plain tempering, `beta E`, of the energy itself.
 ///
+/// Use it for `log Z` from draws on several rungs of a path. Not where neighbouring rungs hardly overlap: look at the
+/// ladder's verdict first.
+///
 /// ```
 /// use ebm_core::analytic::{Exact, Gaussian, GaussianMixture};
 /// use ebm_samplers::{Hmc, RungSteps, Tempering};

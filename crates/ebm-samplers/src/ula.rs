@@ -12,6 +12,9 @@ use crate::kernel::{Clip, Kernel, State, check_step_size};
 
 /// Settings of unadjusted Langevin.
 ///
+/// Use it for negatives while a network is trained, and where the gradient is itself an estimate. Not for exact
+/// expectations: it is biased at every step size.
+///
 /// ```
 /// use ebm_core::analytic::DoubleWell;
 /// use ebm_samplers::{SampleConfig, Ula, sample};

@@ -21,6 +21,9 @@ const TOLERANCE: f64 = 1e-10;
 /// Samples of several ensembles, and what they say together. `S` is what is known of a sample: the user's scalar (an
 /// energy, a distance), or several numbers.
 ///
+/// Use it to weigh runs under several biases or temperatures together. Not where they do not overlap (an error says
+/// so), nor for a law outside all of them.
+///
 /// ```
 /// use ebm_core::random::{Purpose, Stream};
 /// use ebm_samplers::Wham;

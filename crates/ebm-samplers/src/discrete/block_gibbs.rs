@@ -14,6 +14,9 @@ use super::{DiscreteInfo, DiscreteKernel};
 
 /// Gibbs sampling class by class; a step draws every variable once. Exact, and without anything to tune.
 ///
+/// Use it where conditionals are cheap and classes of variables do not interact. Not where each costs as much as the
+/// whole energy.
+///
 /// ```
 /// use ebm_core::Colouring;
 /// use ebm_core::exact::{Boundary, IsingLattice};

@@ -15,6 +15,9 @@ use super::{DiscreteInfo, DiscreteKernel, PackedIsing};
 /// `sweeps` chessboard sweeps a step, for an [`IsingLattice`] with one coupling and one field, or a [`PottsLattice`].
 /// Exact; a closed side must be even (or 1): otherwise [`BlockGibbs`](super::BlockGibbs).
 ///
+/// Use it for an Ising lattice of one coupling, or a Potts lattice. Not where couplings or fields differ from place
+/// to place, or a closed side is odd: `BlockGibbs`.
+///
 /// Bits are packed before and unpacked after a step of an Ising lattice, which costs as much as several sweeps: take
 /// `sweeps` of 10 or more, or [`PackedIsing`] itself, if only sums over the lattice are wanted.
 ///

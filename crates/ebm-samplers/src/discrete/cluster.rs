@@ -16,6 +16,8 @@ use super::{DiscreteInfo, DiscreteKernel};
 
 /// All clusters at once; exact, nothing to tune. A step costs a few operations per edge.
 ///
+/// Use it near a critical point. Not where couplings repel (an error says so) or frustrate.
+///
 /// ```
 /// use ebm_core::{PottsLattice, exact::Boundary};
 /// use ebm_samplers::{SwendsenWang, SampleConfig, sample_discrete};
@@ -31,6 +33,8 @@ pub struct SwendsenWang;
 
 /// One cluster a step, found with probability proportional to its size; exact, nothing to tune. With a strong field
 /// large clusters are rejected: take [`SwendsenWang`] there.
+///
+/// Use it near a critical point. Not where couplings repel (an error says so), nor in a strong field.
 ///
 /// ```
 /// use ebm_core::exact::{Boundary, IsingLattice};

@@ -15,6 +15,9 @@ use crate::kernel::check_step_size;
 
 /// Discrete Langevin with an accept step; exact at any step size.
 ///
+/// Use it where the energy has a relaxed gradient; many variables move at once. Not where the energy is rough between
+/// states: its gradient then says nothing about them.
+///
 /// ```
 /// use ebm_core::exact::{Boundary, IsingLattice};
 /// use ebm_samplers::{Dmala, SampleConfig, sample_discrete};

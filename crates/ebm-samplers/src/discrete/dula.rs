@@ -20,6 +20,9 @@ use crate::kernel::check_step_size;
 
 /// Discrete Langevin without an accept step; biased.
 ///
+/// Use it for negatives while a network is trained. Not for exact expectations: the bias vanishes only with the step
+/// size.
+///
 /// ```
 /// use ebm_core::exact::{Boundary, IsingLattice};
 /// use ebm_samplers::{Dula, SampleConfig, sample_discrete};

@@ -18,6 +18,9 @@ pub enum Scan {
 
 /// Gibbs sampling; exact, and without anything to tune.
 ///
+/// Use it where conditionals are cheap. Not where each costs as much as the whole energy and variables are many:
+/// `GibbsWithGradients`, `Dmala`.
+///
 /// ```
 /// use ebm_core::exact::{Boundary, IsingLattice};
 /// use ebm_samplers::{Gibbs, Scan, SampleConfig, sample_discrete};

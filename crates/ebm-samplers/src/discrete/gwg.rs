@@ -14,6 +14,9 @@ use super::{DiscreteInfo, DiscreteKernel};
 
 /// Gibbs-with-gradients, for bits and for variables of more states; exact, and without anything to tune.
 ///
+/// Use it where the energy has a relaxed gradient and nothing is to be tuned. Not where the energy is rough between
+/// states: its gradient then says nothing about them.
+///
 /// One energy and one gradient per step, however many variables there are: for energies whose single conditionals are
 /// as dear as the whole gradient.
 ///

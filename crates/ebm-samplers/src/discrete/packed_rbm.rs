@@ -19,6 +19,9 @@ const WORDS: usize = 4;
 
 /// The bits of 64 chains of an RBM, packed; [`PackedRbm::step`] draws all hidden bits, then all visible ones.
 ///
+/// Use it for 64 chains or a multiple of it. Not for few chains, nor without AVX2, where it gains nothing:
+/// `RbmGibbs`, which `sample_discrete` runs with a summary.
+///
 /// ```
 /// use ebm_core::Rbm;
 /// use ebm_core::random::{Purpose, Stream};

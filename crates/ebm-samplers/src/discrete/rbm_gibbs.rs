@@ -12,6 +12,9 @@ use super::{DiscreteInfo, DiscreteKernel};
 
 /// One step draws all hidden bits, then all visible ones. The draws are the visible bits; exact, nothing to tune.
 ///
+/// Use it for a restricted Boltzmann machine. Not for 64 chains or more without need of a summary: `PackedRbm` is
+/// faster.
+///
 /// ```
 /// use ebm_core::Rbm;
 /// use ebm_samplers::{RbmGibbs, SampleConfig, sample_discrete};

@@ -22,6 +22,9 @@ const BLOCK: usize = 8 * GROUP;
 
 /// The spins of one Ising lattice, packed; [`PackedIsing::sweep`] draws each once.
 ///
+/// Use it for sums over one Ising lattice of one coupling. Not where couplings or fields differ from place to place:
+/// `BlockGibbs`.
+///
 /// One coupling and one field for all; a closed side must be even or 1. All 64 bits are in use where sides are multiples
 /// of 16, fewer otherwise ([`PackedIsing::lanes`]).
 ///
