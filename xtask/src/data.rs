@@ -4,6 +4,7 @@
 //! all; where it came from does not matter, the hashes of its files do. The sets stand in `data.toml`.
 
 mod clients;
+mod keep;
 
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
@@ -18,6 +19,7 @@ use crate::nearest::nearest;
 use crate::paths::Project;
 use crate::presets;
 use clients::Client;
+use keep::Keep;
 
 /// List, fetch and verify data sets (through apt-get, npm or pip; no root needed)
 #[derive(clap::Args)]
@@ -58,7 +60,7 @@ struct Table {
 /// One entry of the table.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Set {
+struct Set {
     name: String,
     title: String,
     licence: String,
@@ -71,6 +73,8 @@ pub struct Set {
     #[serde(default)]
     files: Vec<FileEntry>,
     tree: Option<String>,
+    /// With `tree`: which files of the folder are taken; all of them without it.
+    keep: Option<Keep>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -79,6 +83,13 @@ struct FileEntry {
     name: String,
     bytes: u64,
     sha256: String,
+}
+
+impl Set {
+    /// Whether one download brings both.
+    fn comes_with(&self, other: &Set) -> bool {
+        (self.client, &self.package, &self.version) == (other.client, &other.package, &other.version)
+    }
 }
 
 /// The command.
@@ -103,17 +114,19 @@ pub fn run(project: &Project, args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// Fetches the sets that are not here yet.
+/// Fetches the sets that are not here yet; a package that holds several of them is downloaded once.
 pub fn fetch(project: &Project, names: &[String]) -> Result<()> {
     let table = table()?;
-    let sets: Vec<&Set> = names.iter().map(|name| find(&table, name)).collect::<Result<_>>()?;
-    for (index, set) in sets.iter().enumerate() {
-        if sets[..index].iter().any(|before| before.name == set.name) {
-            continue;
+    let mut packages: Vec<Vec<&Set>> = Vec::new();
+    for name in names {
+        let set = find(&table, name)?;
+        match packages.iter_mut().find(|sets| sets[0].comes_with(set)) {
+            Some(sets) if sets.iter().any(|before| before.name == set.name) => {}
+            Some(sets) => sets.push(set),
+            None => packages.push(vec![set]),
         }
-        fetch_one(&project.data, set)?;
     }
-    Ok(())
+    packages.iter().try_for_each(|sets| fetch_package(&project.data, sets))
 }
 
 /// The first of these sets that is not here; a name that no set has is bad input.
@@ -182,27 +195,42 @@ fn verify(folder: &Path, set: &Set) -> Result<()> {
 
 /// sha256 of the lines "sha256  path" of all files below a folder, sorted by path.
 fn tree_hash(folder: &Path) -> Result<String> {
+    let mut hash = Sha256::new();
+    for path in files_below(folder)? {
+        hash.update(format!("{}  {}\n", sha256(&folder.join(&path))?, path.display()));
+    }
+    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// The paths of all files below a folder, relative to it, sorted.
+fn files_below(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut paths = Vec::new();
     let mut folders = vec![folder.to_path_buf()];
     while let Some(next) = folders.pop() {
         for entry in fs::read_dir(&next).with_context(|| format!("cannot read {}", next.display()))? {
             let path = entry?.path();
-            if path.is_dir() { folders.push(path) } else { paths.push(path) }
+            if path.is_dir() { folders.push(path) } else { paths.push(path.strip_prefix(folder)?.to_owned()) }
         }
     }
     paths.sort();
-    let mut hash = Sha256::new();
-    for path in paths {
-        hash.update(format!("{}  {}\n", sha256(&path)?, path.strip_prefix(folder)?.display()));
-    }
-    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(paths)
 }
 
-fn fetch_one(data: &Path, set: &Set) -> Result<()> {
-    let target = data.join(&set.name);
-    let found = verify(&target, set);
-    if target.exists() && found.is_ok() {
-        eprintln!("{}: already in {}", set.name, target.display());
+/// Brings those of a package's sets that are not here yet.
+fn fetch_package(data: &Path, sets: &[&Set]) -> Result<()> {
+    let mut missing = Vec::new();
+    for &set in sets {
+        let target = data.join(&set.name);
+        match verify(&target, set) {
+            Ok(()) if target.exists() => eprintln!("{}: already in {}", set.name, target.display()),
+            Err(problem) if target.exists() => {
+                eprintln!("{}: {problem:#}. Fetching it again.", set.name);
+                missing.push(set);
+            }
+            _ => missing.push(set),
+        }
+    }
+    if missing.is_empty() {
         return Ok(());
     }
     fs::create_dir_all(data).map_err(|error| {
@@ -215,44 +243,59 @@ fn fetch_one(data: &Path, set: &Set) -> Result<()> {
     if lock.try_lock().is_err() {
         eprintln!("Another fetch is at work in {}; waiting for it to finish.", data.display());
         lock.lock().context("cannot lock the data folder")?;
-        if verify(&target, set).is_ok() {
-            return Ok(());
-        }
+        missing.retain(|set| verify(&data.join(&set.name), set).is_err());
     }
-    if let Err(problem) = found
-        && target.exists()
-    {
-        eprintln!("{}: {problem:#}. Fetching it again.", set.name);
-    }
+    let Some(first) = missing.first() else { return Ok(()) };
 
-    let work = data.join(format!(".partial-{}", set.name));
+    let work = data.join(format!(".partial-{}", first.name));
     let _ = fs::remove_dir_all(&work);
     fs::create_dir_all(&work).with_context(|| format!("cannot create {}", work.display()))?;
-    eprintln!("{}: fetching `{}` with {}", set.name, set.package, set.client);
-    let outcome = fetch_into(&work, set).and_then(|ready| put_in_place(&ready, &target));
+    let names: Vec<&str> = missing.iter().map(|set| set.name.as_str()).collect();
+    eprintln!("{}: fetching `{}` with {}", names.join(", "), first.package, first.client);
+    let outcome = first
+        .client
+        .fetch(&first.package, &first.version, &work)
+        .map_err(|error| error.context(by_hand(first, &data.join(&first.name))))
+        .and_then(|unpacked| missing.iter().try_for_each(|set| unpack_set(&unpacked, &work, data, set)));
     let _ = fs::remove_dir_all(&work);
-    outcome.map_err(|error| error.context(by_hand(set, &target)))?;
+    outcome
+}
+
+/// Takes a set's files out of the unpacked package, verifies them and puts them in place.
+fn unpack_set(unpacked: &Path, work: &Path, data: &Path, set: &Set) -> Result<()> {
+    let target = data.join(&set.name);
+    take(&unpacked.join(&set.folder), &work.join("ready"), set)
+        .and_then(|ready| put_in_place(&ready, &target))
+        .map_err(|error| error.context(by_hand(set, &target)))?;
     eprintln!("{}: in {}", set.name, target.display());
     Ok(())
 }
 
-/// Downloads, unpacks and verifies below `work`; gives the folder that is ready to be moved.
-fn fetch_into(work: &Path, set: &Set) -> Result<PathBuf> {
-    let unpacked = set.client.fetch(&set.package, &set.version, work)?.join(&set.folder);
-    if set.tree.is_some() {
-        verify(&unpacked, set)?;
-        return Ok(unpacked);
-    }
-    let ready = work.join("ready");
-    fs::create_dir_all(&ready).with_context(|| format!("cannot create {}", ready.display()))?;
-    for file in &set.files {
-        let from = unpacked.join(&file.name);
-        fs::rename(&from, ready.join(&file.name)).with_context(|| {
-            format!("the package `{}` holds no {}/{}", set.package, set.folder, file.name)
+/// Copies (another set may want the same files) and verifies; gives the folder that is ready to be moved.
+fn take(folder: &Path, ready: &Path, set: &Set) -> Result<PathBuf> {
+    let wanted = if set.tree.is_none() {
+        set.files.iter().map(|file| PathBuf::from(&file.name)).collect()
+    } else {
+        let mut paths = files_below(folder)?;
+        if let Some(keep) = &set.keep {
+            paths.retain(|path| {
+                keep.takes(path, fs::metadata(folder.join(path)).map_or(0, |meta| meta.len()))
+            });
+        }
+        paths
+    };
+    fs::create_dir_all(ready).with_context(|| format!("cannot create {}", ready.display()))?;
+    for path in wanted {
+        let to = ready.join(&path);
+        if let Some(parent) = to.parent() {
+            fs::create_dir_all(parent).with_context(|| format!("cannot create {}", parent.display()))?;
+        }
+        fs::copy(folder.join(&path), &to).with_context(|| {
+            format!("the package `{}` holds no {}/{}", set.package, set.folder, path.display())
         })?;
     }
-    verify(&ready, set)?;
-    Ok(ready)
+    verify(ready, set)?;
+    Ok(ready.to_owned())
 }
 
 fn put_in_place(ready: &Path, target: &Path) -> Result<()> {
@@ -274,7 +317,11 @@ fn by_hand(set: &Set, target: &Path) -> String {
         text += &format!("  {}  (sha256 {})\n", file.name, file.sha256);
     }
     if let Some(tree) = &set.tree {
-        text += &format!("  the folder {} of the package, tree hash {tree}\n", set.folder);
+        let which = set.keep.as_ref().map_or_else(|| "all files".to_owned(), Keep::to_string);
+        text += &format!(
+            "  {which} of the folder {} of `{}` {}, tree hash {tree}\n",
+            set.folder, set.package, set.version
+        );
     }
     text + "What went wrong"
 }
@@ -342,6 +389,7 @@ mod tests {
         let table = table().unwrap();
         for set in &table {
             assert!(set.files.is_empty() == set.tree.is_some(), "{}: files or tree", set.name);
+            assert!(set.keep.is_none() || set.tree.is_some(), "{}: keep goes with tree", set.name);
             assert!(set.client == Client::Apt || !set.version.is_empty(), "{}: a version", set.name);
             assert!(set.files.iter().all(|file| file.sha256.len() == 64 && file.bytes > 0));
             assert!(!set.folder.starts_with('/') && !set.folder.contains(".."));
@@ -373,7 +421,7 @@ mod tests {
         fs::write(folder.join("abc"), "abc").unwrap();
         verify(&folder, &set).unwrap();
         // A set that is here and right is not fetched again, whoever put it here.
-        fetch_one(dir.path(), &set).unwrap();
+        fetch_package(dir.path(), &[&set]).unwrap();
     }
 
     #[test]
@@ -388,6 +436,35 @@ mod tests {
         fs::rename(dir.path().join("sub/a"), dir.path().join("sub/b")).unwrap();
         let third = tree_hash(dir.path()).unwrap();
         assert!(first != second && second != third);
+    }
+
+    #[test]
+    fn several_sets_are_taken_out_of_one_package() {
+        let dir = tempfile::tempdir().unwrap();
+        let package = dir.path().join("package");
+        for (path, text) in
+            [("a/lib/x.js", "1"), ("a/lib/x.json", "2"), ("b/lib/large.js", "1234"), ("b/y.js", "5")]
+        {
+            fs::create_dir_all(package.join(path).parent().unwrap()).unwrap();
+            fs::write(package.join(path), text).unwrap();
+        }
+        let mut set = abc_set();
+        set.files.clear();
+        set.keep = Some(Keep { path: "*/lib/*.js".into(), below: Some(4) });
+        set.tree = Some("0".repeat(64));
+        let ready = dir.path().join("ready");
+        assert!(take(&package, &ready, &set).unwrap_err().to_string().contains("tree hash"));
+        assert_eq!(files_below(&ready).unwrap(), [PathBuf::from("a/lib/x.js")]);
+        set.tree = Some(tree_hash(&ready).unwrap());
+        unpack_set(dir.path(), dir.path(), &dir.path().join("data"), &set).unwrap_err();
+        fs::create_dir(dir.path().join("data")).unwrap();
+        for name in ["one", "two"] {
+            set.name = name.into();
+            unpack_set(dir.path(), dir.path(), &dir.path().join("data"), &set).unwrap();
+            verify(&dir.path().join("data").join(name), &set).unwrap();
+        }
+        let text = by_hand(&set, Path::new("/data/two"));
+        assert!(text.contains("*/lib/*.js below 4 bytes of the folder package"), "{text}");
     }
 
     #[test]
