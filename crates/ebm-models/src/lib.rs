@@ -1,8 +1,10 @@
 //! The model zoo: building blocks in [`nn`], then one folder per paper.
 //!
+//! * [`diffusion`]: denoising diffusion (DDPM, DDIM): schedules, losses, reverse chains.
 //! * [`joint`]: a classifier's logits read as energies.
 //! * [`jem`]: joint energy models (arXiv 1912.03263).
 
+pub mod diffusion;
 pub mod jem;
 pub mod joint;
 pub mod nn;
