@@ -20,6 +20,7 @@
 //! * [`Tempering`]: non-reversible parallel tempering, for modes far apart.
 //! * `NutsRs` (feature `nuts-rs`): the crate nuts-rs on our energies, to check a result by another implementation.
 //! * [`RungEnergies`]: log Z from the rungs of a path; [`Wham`]: samples of several ensembles as one of any other.
+//! * `descent` (feature `torch`): prediction by descending an energy, and training through the descent.
 //! * `ReplayBuffer` (feature `torch`): persistent chains for training.
 
 mod ais;
@@ -27,6 +28,8 @@ mod annealed_langevin;
 mod archive;
 mod baoab;
 mod bridge;
+#[cfg(feature = "torch")]
+pub mod descent;
 mod discrete;
 mod draws;
 mod drive;

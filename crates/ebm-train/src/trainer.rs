@@ -26,6 +26,9 @@ pub struct TrainerConfig {
     /// Clip the gradients to this common norm.
     #[serde(default)]
     pub clip_norm: Option<f64>,
+    /// Batches whose gradients are averaged before each step.
+    #[serde(default = "one")]
+    pub accumulate: u64,
     /// Average the weights with this decay.
     #[serde(default)]
     pub ema_decay: Option<f64>,
@@ -38,6 +41,10 @@ pub struct TrainerConfig {
     pub limits: Limits,
 }
 
+fn one() -> u64 {
+    1
+}
+
 impl TrainerConfig {
     /// Whether every setting makes sense.
     ///
@@ -45,7 +52,8 @@ impl TrainerConfig {
     /// Names the first that does not.
     pub fn check(&self) -> Result<()> {
         let every = [("log_every", self.log_every), ("checkpoint_every", self.checkpoint_every)];
-        for (name, value) in every.into_iter().chain([("n_steps", self.n_steps)]) {
+        let counts = [("n_steps", self.n_steps), ("accumulate", self.accumulate)];
+        for (name, value) in every.into_iter().chain(counts) {
             if value == 0 {
                 return Err(Error::bad_value(name, 0, "at least 1", ""));
             }
@@ -243,9 +251,8 @@ impl<'a, M: ?Sized, O: Objective<M>> Trainer<'a, M, O> {
                 }
                 return Ok(Outcome::Interrupted);
             }
-            let batch = source.batch(self.step)?;
-            let loss = self.objective.loss(self.model, &batch, self.step)?;
-            let norm = self.update(&loss.loss)?;
+            let (loss, grads) = self.gradients(source)?;
+            let norm = self.update(grads)?;
             let gap = loss.metrics.iter().find(|(name, _)| *name == "energy_gap").map(|(_, t)| t);
             self.watch.record(&loss.loss, gap, &norm)?;
             self.step += 1;
@@ -280,8 +287,45 @@ impl<'a, M: ?Sized, O: Objective<M>> Trainer<'a, M, O> {
         Ok(Outcome::Complete)
     }
 
-    /// One optimiser step; returns the gradients' norm before clipping, on the device.
-    fn update(&mut self, loss: &Tensor) -> Result<Tensor> {
+    /// The step's gradients, the mean over its batches, and what the last batch reported with the mean loss.
+    fn gradients(&mut self, source: &mut dyn BatchSource) -> Result<(Loss, Vec<Tensor>)> {
+        let n = self.config.accumulate;
+        let mut sum: Option<(Tensor, Vec<Tensor>)> = None;
+        for i in 0..n {
+            // Batches and random streams count on as if each batch were a step.
+            let at = self.step * n + i;
+            let batch = source.batch(at)?;
+            let mut loss = self.objective.loss(self.model, &batch, at)?;
+            let grads = match loss.gradients.take() {
+                Some(grads) => grads,
+                None => self.backward(&loss.loss)?,
+            };
+            if n == 1 {
+                return Ok((loss, grads));
+            }
+            let share = 1.0 / n as f64;
+            let (mut total, mut all) = match sum.take() {
+                Some(sum) => sum,
+                None => (loss.loss.f_detach()?.f_zeros_like()?, Vec::new()),
+            };
+            total = total.f_add(&loss.loss.f_detach()?.f_mul_scalar(share)?)?;
+            for (k, grad) in grads.into_iter().enumerate() {
+                let part = grad.f_mul_scalar(share)?;
+                match all.get_mut(k) {
+                    Some(g) => *g = Tensor::f_add(g, &part)?,
+                    None => all.push(part),
+                }
+            }
+            if i + 1 == n {
+                loss.loss = total;
+                return Ok((loss, all));
+            }
+            sum = Some((total, all));
+        }
+        Err(Error::bad_value("accumulate", 0, "at least 1", ""))
+    }
+
+    fn backward(&self, loss: &Tensor) -> Result<Vec<Tensor>> {
         let params = self.params.tensors();
         let mut grads = Tensor::f_run_backward(&[loss], &params, false, false)?;
         for (grad, p) in grads.iter_mut().zip(&params) {
@@ -289,6 +333,11 @@ impl<'a, M: ?Sized, O: Objective<M>> Trainer<'a, M, O> {
                 *grad = p.f_zeros_like()?;
             }
         }
+        Ok(grads)
+    }
+
+    /// One optimiser step; returns the gradients' norm before clipping, on the device.
+    fn update(&mut self, mut grads: Vec<Tensor>) -> Result<Tensor> {
         let norm = global_norm(&grads)?;
         if let Some(max) = self.config.clip_norm {
             clip_by_norm(&mut grads, &norm, max)?;

@@ -29,6 +29,7 @@ fn train(mut objective: impl Objective<GaussianModel>) -> (Vec<f64>, Vec<f64>) {
         learning_rate: Schedule::cosine(0.03, 0.0, 1500),
         optimizer: OptimizerConfig::AdamW(AdamWConfig::default()),
         clip_norm: None,
+        accumulate: 1,
         ema_decay: None,
         log_every: 100,
         checkpoint_every: 500,

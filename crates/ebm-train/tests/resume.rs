@@ -22,6 +22,7 @@ fn config(n_steps: u64) -> TrainerConfig {
         learning_rate: Schedule::warm_up(10, 0.02),
         optimizer: OptimizerConfig::AdamW(AdamWConfig { weight_decay: 0.01, ..Default::default() }),
         clip_norm: Some(1.0),
+        accumulate: 1,
         ema_decay: Some(0.9),
         log_every: 5,
         checkpoint_every: 10,

@@ -35,9 +35,7 @@ fn main() -> Result<()> {
     let widths = [2, 64, 64, 1];
     let mut layers = Vec::new();
     for (i, pair) in widths.windows(2).enumerate() {
-        layers.push(
-            ebm::models::nn::LinearSpec { inputs: pair[0], outputs: pair[1] }.build(params.root().sub(i))?,
-        );
+        layers.push(ebm::models::nn::LinearSpec::new(pair[0], pair[1]).build(params.root().sub(i))?);
     }
     let net = nn::func(move |x| {
         let h = layers[0].forward(x).and_then(|h| layers[1].forward(&h.silu()));
@@ -54,6 +52,7 @@ fn main() -> Result<()> {
         learning_rate: Schedule::cosine(2e-3, 1e-4, 300),
         optimizer: OptimizerConfig::AdamW(AdamWConfig::default()),
         clip_norm: Some(1.0),
+        accumulate: 1,
         ema_decay: None,
         log_every: 100,
         checkpoint_every: 100,

@@ -149,7 +149,7 @@ impl JemConfig {
             // The last map has a quarter of the side; pooled over 8x8.
             Architecture::WideResnet { widen, .. } => 64 * widen * (self.side / 32) * (self.side / 32),
         };
-        LinearSpec { inputs, outputs: self.n_classes }
+        LinearSpec::new(inputs, self.n_classes)
     }
 
     /// Trainable numbers, without allocating them.

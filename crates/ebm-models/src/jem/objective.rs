@@ -108,7 +108,8 @@ impl Objective<JemNet> for JemObjective {
         if self.weights.marginal == 0.0 && self.weights.joint == 0.0 {
             let loss = cross_entropy(&model.logits(&batch.x.f_narrow(0, n_data, n_labelled)?)?, labels)?;
             let loss = loss.f_mul_scalar(self.weights.classify)?;
-            return Ok(Loss { metrics: vec![("cross_entropy", loss.f_detach()?)], loss });
+            let metrics = vec![("cross_entropy", loss.f_detach()?)];
+            return Ok(Loss::new(loss, metrics));
         }
         let negative = self.chains.negatives(model, n_data as usize, self.chains.rng(step))?;
         let logits = model.logits(&Tensor::f_cat(&[&batch.x, &negative], 0)?)?;
@@ -116,7 +117,7 @@ impl Objective<JemNet> for JemObjective {
         let (data, labelled, negative) = (part(0, n_data)?, part(n_data, n_labelled)?, part(n, n_data)?);
 
         let energies = (marginal_energy(&data)?, marginal_energy(&negative)?);
-        let Loss { loss, mut metrics } = contrast(&energies.0, &energies.1, self.chains.energy_l2())?;
+        let Loss { loss, mut metrics, .. } = contrast(&energies.0, &energies.1, self.chains.energy_l2())?;
         let classify = cross_entropy(&labelled, labels)?;
         let mut loss = loss
             .f_mul_scalar(self.weights.marginal)?
@@ -128,7 +129,7 @@ impl Objective<JemNet> for JemObjective {
             loss = loss.f_add(&up.f_sub(&down)?.f_mul_scalar(self.weights.joint)?)?;
         }
         metrics.push(("cross_entropy", classify.f_detach()?));
-        Ok(Loss { loss, metrics })
+        Ok(Loss::new(loss, metrics))
     }
 
     fn diagnostics(&self, model: &JemNet) -> Result<Vec<(&'static str, Tensor)>> {

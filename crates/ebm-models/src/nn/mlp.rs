@@ -24,7 +24,7 @@ impl MlpConfig {
     pub fn layers(&self) -> Vec<LinearSpec> {
         let inputs = std::iter::once(&self.inputs).chain(&self.hidden);
         let outputs = self.hidden.iter().chain(std::iter::once(&1));
-        inputs.zip(outputs).map(|(i, o)| LinearSpec { inputs: *i, outputs: *o }).collect()
+        inputs.zip(outputs).map(|(i, o)| LinearSpec::new(*i, *o)).collect()
     }
 
     /// Trainable numbers.

@@ -134,6 +134,7 @@ impl Config {
             learning_rate: Schedule::cosine(rate, 0.02 * rate, n_steps),
             optimizer: self.optimizer.clone(),
             clip_norm: Some(t.clip_norm),
+            accumulate: 1,
             ema_decay: Some(t.ema_decay),
             log_every: t.log_every,
             checkpoint_every: n_steps.div_ceil(5),

@@ -41,6 +41,6 @@ impl<M: TrainableEnergy + ?Sized> Objective<M> for DenoisingScoreMatching {
         let error = grad.f_mul_scalar(sigma)?.f_sub(&z)?.f_square()?.f_flatten(1, -1)?;
         let loss = error.f_sum_dim_intlist([1i64].as_slice(), false, None::<Kind>)?.f_mean(None::<Kind>)?;
         let loss = loss.f_mul_scalar(0.5)?;
-        Ok(Loss { loss, metrics: Vec::new() })
+        Ok(Loss::new(loss, Vec::new()))
     }
 }

@@ -28,10 +28,19 @@ pub struct Batch {
 /// What an objective makes of a batch.
 #[derive(Debug)]
 pub struct Loss {
-    /// The scalar to minimise, with graph.
+    /// The scalar to minimise, with graph (detached where `gradients` are given).
     pub loss: Tensor,
+    /// The parameters' gradients in the order of [`ebm_core::torch::Params`], where the objective computed them itself.
+    pub gradients: Option<Vec<Tensor>>,
     /// Named 0-d tensors, detached, on the device: read only when they are logged. `energy_gap` is watched.
     pub metrics: Vec<(&'static str, Tensor)>,
+}
+
+impl Loss {
+    /// A loss with graph, whose gradients the trainer takes.
+    pub fn new(loss: Tensor, metrics: Vec<(&'static str, Tensor)>) -> Self {
+        Self { loss, gradients: None, metrics }
+    }
 }
 
 /// A loss for training a model `M`.

@@ -50,5 +50,5 @@ pub fn contrast(positive: &Tensor, negative: &Tensor, l2: f64) -> Result<Loss> {
         ("energy_data", up.f_detach()?),
         ("energy_negative", down.f_detach()?),
     ];
-    Ok(Loss { loss, metrics })
+    Ok(Loss::new(loss, metrics))
 }

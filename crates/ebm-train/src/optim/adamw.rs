@@ -23,11 +23,25 @@ pub struct AdamWConfig {
     pub eps: f64,
     /// Decoupled weight decay, at least 0.
     pub weight_decay: f64,
+    /// Parameters that are treated in another way.
+    pub groups: Vec<ParamGroup>,
+}
+
+/// Parameters with a learning rate or a weight decay of their own.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ParamGroup {
+    /// The parameters' names, in full.
+    pub names: Vec<String>,
+    /// Their learning rate is this times everybody's, at least 0.
+    pub lr_factor: f64,
+    /// Their weight decay, at least 0.
+    pub weight_decay: f64,
 }
 
 impl Default for AdamWConfig {
     fn default() -> Self {
-        Self { beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.0 }
+        Self { beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.0, groups: Vec::new() }
     }
 }
 
@@ -36,6 +50,8 @@ impl Default for AdamWConfig {
 pub struct AdamW {
     config: AdamWConfig,
     params: Vec<Tensor>,
+    /// Learning-rate factor and weight decay of each parameter.
+    rates: Vec<(f64, f64)>,
     mean: Named,
     square: Named,
     n_steps: u64,
@@ -56,20 +72,44 @@ impl AdamW {
             let found = format!("{} and {}", config.eps, config.weight_decay);
             return Err(Error::bad_value("eps and weight_decay", found, "above 0, and at least 0", ""));
         }
+        let rates = rates(&config, params)?;
         let (mean, square) = (zeros_for(params, "mean")?, zeros_for(params, "square")?);
-        Ok(Self { config, params: params.tensors(), mean, square, n_steps: 0 })
+        Ok(Self { config, params: params.tensors(), rates, mean, square, n_steps: 0 })
     }
+}
+
+fn rates(config: &AdamWConfig, params: &Params) -> Result<Vec<(f64, f64)>> {
+    let mut rates = vec![(1.0, config.weight_decay); params.named().len()];
+    for group in &config.groups {
+        let (factor, decay) = (group.lr_factor, group.weight_decay);
+        if !(factor >= 0.0 && factor.is_finite() && decay >= 0.0 && decay.is_finite()) {
+            let found = format!("{factor} and {decay}");
+            return Err(Error::bad_value("groups: lr_factor and weight_decay", found, "at least 0", ""));
+        }
+        for name in &group.names {
+            let Some(at) = params.named().iter().position(|(n, _)| n == name) else {
+                let limit = "the name of one of the model's parameters";
+                return Err(Error::bad_value("groups: names", format!("'{name}'"), limit, ""));
+            };
+            rates[at] = (factor, decay);
+        }
+    }
+    Ok(rates)
 }
 
 impl Optimizer for AdamW {
     fn step(&mut self, grads: &[Tensor], lr: f64) -> Result<()> {
-        let AdamWConfig { beta1, beta2, eps, weight_decay } = self.config;
+        let AdamWConfig { beta1, beta2, eps, .. } = self.config;
         self.n_steps += 1;
         let correction = |beta: f64| 1.0 - beta.powf(self.n_steps as f64);
-        let (step, root) = (lr / correction(beta1), correction(beta2).sqrt());
+        let root = correction(beta2).sqrt();
         tch::no_grad(|| {
-            let states = self.mean.iter_mut().zip(&mut self.square);
-            for ((p, g), ((_, m), (_, v))) in self.params.iter_mut().zip(grads).zip(states) {
+            let states = self.mean.iter_mut().zip(&mut self.square).zip(&self.rates);
+            for ((p, g), (((_, m), (_, v)), (lr_factor, weight_decay))) in
+                self.params.iter_mut().zip(grads).zip(states)
+            {
+                let (lr, weight_decay) = (lr * lr_factor, *weight_decay);
+                let step = lr / correction(beta1);
                 if weight_decay > 0.0 {
                     let _ = p.f_mul_scalar_(1.0 - lr * weight_decay)?;
                 }
@@ -120,6 +160,33 @@ mod tests {
             p -= lr * mh / (vh.sqrt() + 1e-8);
         }
         assert!((scalars(&found)[0] - p).abs() < 1e-12, "{} {p}", scalars(&found)[0]);
+    }
+
+    /// A group's parameters step as they would alone, with their own rate and decay.
+    #[test]
+    fn a_group_has_its_own_rate_and_decay() {
+        let run = |config: AdamWConfig, lr: f64| {
+            let mut params = Params::new(0, tch::Device::Cpu).with_kind(tch::Kind::Double);
+            for name in ["a", "alpha"] {
+                let _ = params.root().parameter(name, &[1], ebm_core::torch::Init::Constant(1.0)).unwrap();
+            }
+            let mut optimizer = AdamW::new(config, &params).unwrap();
+            for _ in 0..5 {
+                let grads: Vec<Tensor> = params.tensors().iter().map(|p| p.detach() - 3.0).collect();
+                optimizer.step(&grads, lr).unwrap();
+            }
+            params.tensors().iter().map(|p| scalars(p)[0]).collect::<Vec<_>>()
+        };
+        let plain = |weight_decay| AdamWConfig { weight_decay, ..AdamWConfig::default() };
+        let group =
+            |name: &str, lr_factor| ParamGroup { names: vec![name.into()], lr_factor, weight_decay: 0.0 };
+        let grouped = AdamWConfig { groups: vec![group("alpha", 7.0)], ..plain(0.1) };
+        let found = run(grouped, 0.01);
+        assert_eq!(found, [run(plain(0.1), 0.01)[0], run(plain(0.0), 0.07)[1]]);
+        let params = Params::new(0, tch::Device::Cpu);
+        for wrong in [group("beta", 1.0), group("alpha", f64::NAN)] {
+            assert!(AdamW::new(AdamWConfig { groups: vec![wrong], ..plain(0.0) }, &params).is_err());
+        }
     }
 
     #[test]

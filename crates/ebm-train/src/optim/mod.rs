@@ -7,7 +7,7 @@ mod clip;
 mod ema;
 mod sgd;
 
-pub use adamw::{AdamW, AdamWConfig};
+pub use adamw::{AdamW, AdamWConfig, ParamGroup};
 pub use clip::{clip_by_norm, global_norm};
 pub use ema::Ema;
 pub use sgd::{Sgd, SgdConfig};

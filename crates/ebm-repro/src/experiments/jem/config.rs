@@ -210,6 +210,7 @@ impl Config {
             learning_rate: t.learning_rate.clone(),
             optimizer: self.optimizer.clone(),
             clip_norm: t.clip_norm,
+            accumulate: 1,
             ema_decay: t.ema_decay,
             log_every: t.log_every,
             checkpoint_every: t.checkpoint_every,
