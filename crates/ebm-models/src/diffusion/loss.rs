@@ -110,7 +110,7 @@ impl DiffusionLoss {
         let simple = found.noise.f_sub(noise)?.f_square()?.f_mean(None::<Kind>)?;
         let mut metrics = vec![("noise_mse", simple.f_detach()?)];
         let Some(VarianceLoss { weight, bin_width }) = self.variance else {
-            return Ok(Loss { loss: simple, metrics });
+            return Ok(Loss::new(simple, metrics));
         };
         let Some(v) = &found.variance else {
             return Err(Error::user("the network gives no variance: build it with one, or train without"));
@@ -118,7 +118,7 @@ impl DiffusionLoss {
         let bound = self.bound_bits(x, &noisy, t, &found.noise.f_detach()?, v, bin_width)?;
         let bound = bound.f_mean(None::<Kind>)?;
         metrics.push(("bound_bits", bound.f_detach()?));
-        Ok(Loss { loss: simple.f_add(&bound.f_mul_scalar(weight)?)?, metrics })
+        Ok(Loss::new(simple.f_add(&bound.f_mul_scalar(weight)?)?, metrics))
     }
 
     /// `L_t` of every number, shape of `x`.
