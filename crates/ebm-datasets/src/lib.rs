@@ -6,6 +6,7 @@
 //! - [`Dataset`] is the one container: a matrix with one item a row, labels, and the shape of an item.
 //! - [`digits()`] and [`fashion_8x8()`] are shipped in the crate; [`fashion_mnist`] and [`mnist`] read IDX files.
 //! - [`toys`] draws from two-dimensional laws, with the exact density where there is one.
+//! - [`push`] is a small control task with its physics, a scripted expert and a renderer.
 //! - [`Batches`] is the endless, resumable sequence of training batches.
 //! - [`outliers`] makes the sets that a density model should find unlikely.
 //!
@@ -21,6 +22,7 @@ pub mod idx;
 mod mnist;
 pub mod outliers;
 mod pool;
+pub mod push;
 mod split;
 mod standardise;
 pub mod toys;
