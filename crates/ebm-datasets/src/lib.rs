@@ -1,10 +1,11 @@
-//! Data for `ebm`: 2-D toys, the 8x8 digits, readers of Fashion-MNIST and MNIST, and batches made in the background.
+//! Data for `ebm`: 2-D toys, the 8x8 digits, readers of Fashion-MNIST and MNIST, text, and batches made in the background.
 //!
 //! Everything here is numbers in memory or on disk: no LibTorch, no network, no printing. What is not in the
 //! crate is fetched by a command (`cargo xtask data fetch NAME`), and a reader that misses its files says which.
 //!
 //! - [`Dataset`] is the one container: a matrix with one item a row, labels, and the shape of an item.
 //! - [`digits()`] and [`fashion_8x8()`] are shipped in the crate; [`fashion_mnist`] and [`mnist`] read IDX files.
+//! - [`text`] turns documents into tokens, and tokens into the windows that models see; corpora may be larger than memory.
 //! - [`toys`] draws from two-dimensional laws, with the exact density where there is one.
 //! - [`push`] is a small control task with its physics, a scripted expert and a renderer.
 //! - [`Batches`] is the endless, resumable sequence of training batches.
@@ -25,6 +26,7 @@ mod pool;
 pub mod push;
 mod split;
 mod standardise;
+pub mod text;
 pub mod toys;
 mod transform;
 
