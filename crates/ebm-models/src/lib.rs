@@ -3,9 +3,11 @@
 //! * [`diffusion`]: denoising diffusion (DDPM, DDIM): schedules, losses, reverse chains.
 //! * [`joint`]: a classifier's logits read as energies.
 //! * [`ngram`]: a trigram, the control of text models.
+//! * [`ebt`]: energy-based transformers (arXiv 2507.02092).
 //! * [`jem`]: joint energy models (arXiv 1912.03263).
 
 pub mod diffusion;
+pub mod ebt;
 pub mod jem;
 pub mod joint;
 pub mod ngram;

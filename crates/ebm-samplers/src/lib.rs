@@ -21,7 +21,7 @@
 //! * `NutsRs` (feature `nuts-rs`): the crate nuts-rs on our energies, to check a result by another implementation.
 //! * [`RungEnergies`]: log Z from the rungs of a path; [`Wham`]: samples of several ensembles as one of any other.
 //! * `descent` (feature `torch`): prediction by descending an energy, and training through the descent.
-//! * `ReplayBuffer` (feature `torch`): persistent chains for training.
+//! * `ReplayBuffer` (feature `torch`): persistent chains for training; `ReplayQueue`: pairs of a context and a candidate.
 
 mod ais;
 mod annealed_langevin;
@@ -54,6 +54,8 @@ mod nuts_batch;
 mod nuts_rs;
 #[cfg(feature = "torch")]
 mod replay_buffer;
+#[cfg(feature = "torch")]
+mod replay_queue;
 mod rmhmc;
 mod sample;
 mod sghmc;
@@ -106,6 +108,8 @@ pub use nested::{Nested, NestedRun};
 pub use nuts::{Nuts, NutsInfo, NutsWork};
 #[cfg(feature = "torch")]
 pub use replay_buffer::{Replay, ReplayBuffer, ReplayConfig, ReplayState};
+#[cfg(feature = "torch")]
+pub use replay_queue::ReplayQueue;
 pub use rmhmc::{Rmhmc, RmhmcWork};
 pub use sample::{
     Divergence, DrawSink, Draws, Failure, MetricChoice, NoSink, Progress, Run, SampleConfig, Sampler, Starts,

@@ -160,11 +160,13 @@ mod tests {
         let superdiagonal =
             Tensor::ones([s, s + 1], DOUBLE).triu(1) - Tensor::ones([s, s + 1], DOUBLE).triu(2);
         let own = (q * k).sum_dim_intlist([-1i64].as_slice(), true, Kind::Double) / (d as f64).sqrt();
-        let a = &a * (1.0 - &superdiagonal) + own * &superdiagonal;
+        let a: Tensor = &a * (1.0 - &superdiagonal) + own * &superdiagonal;
         let mask = Tensor::full([s, s + 1], f64::NEG_INFINITY, DOUBLE).triu(2);
-        let weights = (a + mask).softmax(-1, Kind::Double);
+        let masked: Tensor = a + mask;
+        let weights = masked.softmax(-1, Kind::Double);
         let own = (&weights * &superdiagonal).sum_dim_intlist([-1i64].as_slice(), true, Kind::Double);
-        let rest = (weights * (1.0 - superdiagonal)).narrow(3, 0, s);
+        let rest: Tensor = weights * (1.0 - superdiagonal);
+        let rest = rest.narrow(3, 0, s);
         rest.matmul(&observed.values) + own * v
     }
 

@@ -279,6 +279,7 @@ impl Observed {
 pub struct EnergyTransformer {
     stack: Stack,
     head: Linear,
+    context: usize,
 }
 
 impl EnergyTransformer {
@@ -290,7 +291,7 @@ impl EnergyTransformer {
         let head = LinearSpec::new(config.width, 1).without_bias().init(LinearInit::XavierNormal);
         // Positions 0..=context + 1: a step token, the observed ones, and the last candidate.
         let stack = Stack::new(config, config.context + 2, &mut path)?;
-        Ok(Self { stack, head: head.build(path.sub("final_layer"))? })
+        Ok(Self { stack, head: head.build(path.sub("final_layer"))?, context: config.context })
     }
 
     /// Run the observed stream over `x` `[n, s, width]`; where given, `step_token` `[width]` is put before it.
@@ -298,6 +299,7 @@ impl EnergyTransformer {
     /// # Errors
     /// A sequence longer than the context, or another width.
     pub fn observe(&self, x: &Tensor, step_token: Option<&Tensor>) -> Result<Observed> {
+        self.check_length(x.size()[1] as usize)?;
         let mut observed = Observed { layers: Vec::new(), prefix: usize::from(step_token.is_some()) };
         let x = match step_token {
             None => x.shallow_clone(),
@@ -316,8 +318,22 @@ impl EnergyTransformer {
     /// # Errors
     /// As [`EnergyTransformer::observe`].
     pub fn observe_more(&self, x: &Tensor, observed: &mut Observed) -> Result<()> {
+        self.check_length(observed.len() - observed.prefix + x.size()[1] as usize)?;
         self.stack.causal(x, &mut observed.layers, false)?;
         Ok(())
+    }
+
+    fn check_length(&self, n: usize) -> Result<()> {
+        if n <= self.context {
+            return Ok(());
+        }
+        let limit = format!("at most the context {}", self.context);
+        Err(Error::bad_value(
+            "observed positions",
+            n,
+            limit,
+            "shorten the sequence or train with a longer context",
+        ))
     }
 
     /// Energies `[n, s]` of candidates `[n, s, width]`, one for every observed position, with graph to the candidates,

@@ -1,0 +1,18 @@
+//! Energy-based transformers (arXiv 2507.02092): predict by descending an energy over candidates.
+//!
+//! Checked against the released code, alexiglad/EBT at 0ad3628. What differs: the observed stream is computed apart
+//! from the candidates, once for all inner steps where the variant allows it; the energy form of attention keeps the
+//! self score in a column of its own; the step of the vocabulary's size is a product of the width-sized gradient.
+//! Each gives the same numbers (tests).
+
+mod baseline;
+mod config;
+mod objective;
+#[cfg(test)]
+mod tests;
+mod text;
+
+pub use baseline::{Baseline, BaselineConfig};
+pub use config::{EbtTextConfig, SIZES, Variant};
+pub use objective::{EbtObjective, ReplayShare, s1, s2};
+pub use text::{EbtText, TextLandscape, check_tokens, cross_entropies, cross_entropy};

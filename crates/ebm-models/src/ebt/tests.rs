@@ -1,0 +1,285 @@
+//! The text model against finite differences in f64, and its streams against leakage.
+
+use ebm_core::Result;
+use ebm_core::random::Purpose;
+use ebm_core::torch::{Params, TensorRng};
+use ebm_samplers::descent::{At, Descent, Graph, Landscape, LossOn, Slope, Steps};
+use ebm_train::{Batch, Objective};
+use tch::{Device, Kind, Tensor};
+
+use super::*;
+use crate::nn::TransformerConfig;
+
+pub(super) const VOCABULARY: i64 = 7;
+pub(super) const CONTEXT: i64 = 5;
+
+pub(super) fn tiny(variant: Variant, kind: Kind) -> (EbtText, Params) {
+    let config = EbtTextConfig {
+        vocabulary: VOCABULARY as usize,
+        variant,
+        step_size: 3.0,
+        transformer: TransformerConfig { hidden: 12, ..TransformerConfig::new(2, 8, 2, CONTEXT as usize) },
+    };
+    let mut params = Params::new(5, Device::Cpu).with_kind(kind);
+    let net = EbtText::new(&config, &mut params).unwrap();
+    assert_eq!(params.count() as u64, config.n_parameters());
+    (net, params)
+}
+
+pub(super) fn rng() -> TensorRng {
+    TensorRng::new(11, Purpose::User)
+}
+
+pub(super) fn tokens(n: i64, length: i64) -> Tensor {
+    let all: Vec<i64> = (0..n * length).map(|i| (i * i + 3 * i + 1) % VOCABULARY).collect();
+    Tensor::from_slice(&all).view([n, length])
+}
+
+fn value(t: &Tensor) -> f64 {
+    t.double_value(&[])
+}
+
+fn energies(net: &EbtText, tokens: &Tensor, p: &Tensor, step: usize) -> Tensor {
+    let observed = net.observe(tokens).unwrap();
+    net.landscape(&observed).energy(p, &mut At { step, noise_std: 0.0, rng: &mut rng() }).unwrap()
+}
+
+const VARIANTS: [Variant; 2] = [Variant::Default, Variant::TimeEmbedding(2)];
+
+/// A changed token leaves the energies before it exactly as they were; a changed candidate changes its own alone.
+#[test]
+fn nothing_leaks_from_the_future_or_between_candidates() {
+    for variant in VARIANTS {
+        let (net, _params) = tiny(variant, Kind::Double);
+        let p = rng().normal(&[2, CONTEXT, VOCABULARY], 1.0, Kind::Double, Device::Cpu).unwrap();
+        let before = energies(&net, &tokens(2, CONTEXT), &p, 1);
+        for j in 0..CONTEXT {
+            let other = tokens(2, CONTEXT);
+            let _ = other.get(0).get(j).fill_((other.int64_value(&[0, j]) + 1) % VOCABULARY);
+            let after = energies(&net, &other, &p, 1);
+            for i in 0..CONTEXT {
+                let same = before.double_value(&[0, i]) == after.double_value(&[0, i]);
+                assert_eq!(same, i < j, "{variant:?}: token {j}, energy {i}");
+            }
+            assert_eq!(before.get(1), after.get(1));
+            let changed = p.copy();
+            let _ = changed.get(0).get(j).get(2).fill_(0.5);
+            let after = energies(&net, &tokens(2, CONTEXT), &changed, 1);
+            for i in 0..CONTEXT {
+                let same = before.double_value(&[0, i]) == after.double_value(&[0, i]);
+                assert_eq!(same, i != j, "{variant:?}: candidate {j}, energy {i}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_inner_gradient_is_the_finite_difference() {
+    for variant in VARIANTS {
+        let (net, _params) = tiny(variant, Kind::Double);
+        let observed = net.observe(&tokens(1, CONTEXT)).unwrap();
+        let landscape = net.landscape(&observed);
+        let p = rng().normal(&[1, CONTEXT, VOCABULARY], 1.0, Kind::Double, Device::Cpu).unwrap();
+        let (mut noise, h) = (rng(), 1e-5);
+        let mut at = At { step: 1, noise_std: 0.0, rng: &mut noise };
+        let slope = landscape.slope(&p, &mut at, false).unwrap();
+        for i in 0..CONTEXT {
+            for c in 0..VOCABULARY {
+                let moved = |by: f64| {
+                    let p = p.copy();
+                    let mut entry = p.get(0).get(i).get(c);
+                    let _ = entry.g_add_scalar_(by);
+                    value(&energies(&net, &tokens(1, CONTEXT), &p, 1).sum(Kind::Double))
+                };
+                let expected = (moved(h) - moved(-h)) / (2.0 * h);
+                let found = slope.gradient.double_value(&[0, i, c]);
+                assert!((found - expected).abs() < 1e-8, "{variant:?} {i} {c}: {found} {expected}");
+            }
+        }
+    }
+}
+
+/// A landscape told that the descent began some steps earlier.
+struct Later<'a>(TextLandscape<'a>, usize);
+
+impl Landscape for Later<'_> {
+    fn energy(&self, y: &Tensor, at: &mut At<'_>) -> Result<Tensor> {
+        at.step += self.1;
+        self.0.energy(y, at)
+    }
+    fn slope(&self, y: &Tensor, at: &mut At<'_>, graph: bool) -> Result<Slope> {
+        at.step += self.1;
+        self.0.slope(y, at, graph)
+    }
+}
+
+/// The loss of a policy as a plain function of the parameters: what is detached in training is held fixed, which
+/// leaves one step from each of the recorded candidates (S1: all of them; S2: the last).
+fn loss_of(net: &EbtText, descent: &Descent, starts: &[(usize, Tensor)], tokens: &Tensor) -> f64 {
+    let (context, targets) = (tokens.narrow(1, 0, CONTEXT), tokens.narrow(1, 1, CONTEXT));
+    let observed = net.observe(&context).unwrap();
+    let mean = |(from, start): &(usize, Tensor)| {
+        let later = Later(net.landscape(&observed), *from);
+        let run = descent.run(&later, start, &net.alpha().detach(), &mut rng()).unwrap();
+        value(&cross_entropy(&run.last, &targets, None).unwrap())
+    };
+    starts.iter().map(mean).sum::<f64>() / starts.len() as f64
+}
+
+#[test]
+fn gradients_of_the_parameters_are_finite_differences() {
+    let tokens = tokens(2, CONTEXT + 1);
+    let size = [2, CONTEXT, VOCABULARY];
+    let start = TensorRng::new(1, Purpose::Objective).normal(&size, 1.0, Kind::Double, Device::Cpu).unwrap();
+    let n_steps = 3;
+    for variant in VARIANTS {
+        for (graph, loss_on) in [
+            (Graph::PerStep, LossOn::EveryStep),
+            (Graph::LastStep, LossOn::LastStep),
+            (Graph::Full, LossOn::LastStep),
+        ] {
+            let (net, params) = tiny(variant, Kind::Double);
+            let descent = Descent { n_steps: Steps::Fixed(n_steps), graph, loss_on, ..s1(n_steps) };
+            let mut objective = EbtObjective::new(descent, true, 1).unwrap();
+            let batch = Batch { x: tokens.shallow_clone(), labels: None };
+            let loss = objective.loss(&net, &batch, 0).unwrap().loss;
+            let grads = Tensor::run_backward(&[&loss], &params.tensors(), false, false);
+
+            // Candidates on the way, at the unchanged parameters.
+            let observed = net.observe(&tokens.narrow(1, 0, CONTEXT)).unwrap();
+            let mut path = vec![(0, start.shallow_clone())];
+            for i in 0..n_steps - 1 {
+                let later = Later(net.landscape(&observed), i);
+                let one = s1(1).prediction(1, false);
+                let next = one.run(&later, &path[i].1, &net.alpha().detach(), &mut rng()).unwrap().last;
+                path.push((i + 1, next));
+            }
+            let one = s1(1).prediction(1, false);
+            let (starts, steps) = match graph {
+                Graph::PerStep => (path, one),
+                Graph::LastStep => (path.split_off(n_steps - 1), one),
+                _ => (vec![path.swap_remove(0)], s1(1).prediction(n_steps, false)),
+            };
+            assert!((loss_of(&net, &steps, &starts, &tokens) - value(&loss)).abs() < 1e-12);
+            // A direction per parameter tensor.
+            for ((name, parameter), grad) in params.named().iter().zip(&grads) {
+                let direction = rng().normal(&parameter.size(), 1.0, Kind::Double, Device::Cpu).unwrap();
+                let found = if grad.defined() { value(&(grad * &direction).sum(Kind::Double)) } else { 0.0 };
+                let h = 1e-6;
+                let moved = |by: f64| {
+                    tch::no_grad(|| {
+                        let _ = parameter.shallow_clone().g_add_(&(&direction * by));
+                    });
+                    let loss = loss_of(&net, &steps, &starts, &tokens);
+                    tch::no_grad(|| {
+                        let _ = parameter.shallow_clone().g_sub_(&(&direction * by));
+                    });
+                    loss
+                };
+                let expected = (moved(h) - moved(-h)) / (2.0 * h);
+                let error = (found - expected).abs();
+                assert!(
+                    error < 1e-7 * (1.0 + expected.abs()),
+                    "{variant:?} {graph:?} {name}: {found} {expected}"
+                );
+            }
+        }
+    }
+}
+
+/// The shared observed stream against the released code's way, anew at each step.
+#[test]
+fn recomputing_the_observed_stream_changes_nothing() {
+    for variant in VARIANTS {
+        let (net, _params) = tiny(variant, Kind::Double);
+        let tokens = tokens(2, CONTEXT);
+        let p = rng().normal(&[2, CONTEXT, VOCABULARY], 1.0, Kind::Double, Device::Cpu).unwrap();
+        let descent = s1(3).prediction(3, false);
+        let observed = net.observe(&tokens).unwrap();
+        let alpha = net.alpha().detach();
+        let once = descent.run(&net.landscape(&observed), &p, &alpha, &mut rng()).unwrap().last;
+        let anew = descent.run(&net.recomputing_landscape(&tokens), &p, &alpha, &mut rng()).unwrap().last;
+        assert_eq!(once, anew);
+    }
+}
+
+/// The next token's landscape after a cache grown token by token is the last row of the parallel form.
+#[test]
+fn a_growing_cache_gives_the_parallel_energies() {
+    for variant in VARIANTS {
+        let (net, _params) = tiny(variant, Kind::Double);
+        let tokens = tokens(1, CONTEXT);
+        let p = rng().normal(&[1, CONTEXT, VOCABULARY], 1.0, Kind::Double, Device::Cpu).unwrap();
+        let parallel = energies(&net, &tokens, &p, 1);
+        let mut observed = net.observe(&tokens.narrow(1, 0, 1)).unwrap();
+        for i in 0..CONTEXT {
+            if i > 0 {
+                net.observe_more(&tokens.narrow(1, i, 1), &mut observed).unwrap();
+            }
+            let mut noise = rng();
+            let mut at = At { step: 1, noise_std: 0.0, rng: &mut noise };
+            let energy = net.next_landscape(&observed).energy(&p.narrow(1, i, 1), &mut at).unwrap();
+            let difference = energy.double_value(&[0, 0]) - parallel.double_value(&[0, i]);
+            assert!(difference.abs() < 1e-12, "{variant:?} {i}: {difference}");
+        }
+        assert!(net.observe_more(&tokens.narrow(1, 0, 1).repeat([1, 2]), &mut observed).is_err());
+    }
+}
+
+/// Replayed rows join after the fresh ones and are never added again.
+#[test]
+fn only_fresh_rows_are_kept_for_replay() {
+    let (net, _params) = tiny(Variant::TimeEmbedding(1), Kind::Double);
+    let share = ReplayShare { capacity: 6, share: 0.5 };
+    let mut objective = EbtObjective::new(s2(0.3), false, 2).unwrap().with_replay(share).unwrap();
+    let mut stored = Vec::new();
+    for step in 0..4 {
+        let x = (tokens(2, CONTEXT + 1) + step).remainder(VOCABULARY);
+        let batch = Batch { x, labels: None };
+        let _ = objective.loss(&net, &batch, step as u64).unwrap();
+        stored.push(batch.x);
+    }
+    let (state, rows) = objective.state().unwrap();
+    let kept = &state[0].1;
+    assert_eq!(*kept, Tensor::cat(&stored[1..], 0));
+    assert_eq!(state[1].1.size(), [6, CONTEXT, VOCABULARY]);
+    let batch = Batch { x: tokens(2, CONTEXT + 1), labels: None };
+    let mut again = EbtObjective::new(s2(0.3), false, 2).unwrap().with_replay(share).unwrap();
+    again.restore(&state, &rows).unwrap();
+    let a = objective.loss(&net, &batch, 9).unwrap().loss;
+    assert_eq!(value(&a), value(&again.loss(&net, &batch, 9).unwrap().loss));
+    let mut other = EbtObjective::new(s2(0.3), false, 2).unwrap();
+    assert!(value(&a) != value(&other.loss(&net, &batch, 9).unwrap().loss));
+}
+
+#[test]
+fn what_is_logged() {
+    let (net, _params) = tiny(Variant::Default, Kind::Double);
+    let mut objective = EbtObjective::new(s1(2), true, 2).unwrap();
+    let batch = Batch { x: tokens(2, CONTEXT + 1), labels: None };
+    let loss = objective.loss(&net, &batch, 0).unwrap();
+    let names: Vec<&str> = loss.metrics.iter().map(|(name, _)| *name).collect();
+    for name in
+        ["energy_drop", "energy_fell", "slope_first", "not_finite", "alpha", "loss_first", "loss_last"]
+    {
+        assert!(names.contains(&name), "{name}");
+    }
+    let diagnostics = objective.diagnostics(&net).unwrap();
+    assert!(diagnostics[0].0 == "alpha_curvature" && value(&diagnostics[0].1) > 0.0);
+}
+
+#[test]
+fn foreign_tokens_and_long_texts_are_named() {
+    let (net, _params) = tiny(Variant::Default, Kind::Float);
+    let says = |tokens: &Tensor, text: &str| {
+        let error = net.check_tokens(tokens).unwrap_err().to_string();
+        assert!(error.contains(text), "{error}");
+    };
+    says(
+        &Tensor::from_slice(&[1i64, 9]).view([1, 2]),
+        "token = 9: must be below the vocabulary's 7 (position 1)",
+    );
+    says(&tokens(1, CONTEXT + 1), "at most the context 5");
+    says(&tokens(1, 1).narrow(1, 0, 0), "empty");
+    net.check_tokens(&tokens(2, CONTEXT)).unwrap();
+}
