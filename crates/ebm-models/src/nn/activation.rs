@@ -10,6 +10,8 @@ use tch::Tensor;
 pub enum Activation {
     /// `x sigmoid(x)`: smooth, the default for energies that are differentiated.
     Silu,
+    /// `x Phi(x)` by the tanh formula: smooth; DiT's.
+    GeluTanh,
     /// `max(x, 0)`.
     Relu,
     /// `x` above 0, this slope times `x` below.
@@ -24,6 +26,7 @@ impl Activation {
     pub fn forward(self, x: &Tensor) -> Result<Tensor> {
         Ok(match self {
             Self::Silu => x.f_silu()?,
+            Self::GeluTanh => x.f_gelu("tanh")?,
             Self::Relu => x.f_relu()?,
             // max(x, slope x): the same for slopes in [0, 1].
             Self::LeakyRelu(slope) => x.f_maximum(&x.f_mul_scalar(slope)?)?,

@@ -5,8 +5,8 @@ use ebm_core::Result;
 use ebm_core::torch::{Init, Path};
 use tch::Tensor;
 
-/// How a weight starts; biases of the last three start at 0.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// How a weight starts; all biases but the first's start at 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum LinearInit {
     /// Uniform within `1 / sqrt(inputs)`, the bias too.
     #[default]
@@ -15,12 +15,17 @@ pub enum LinearInit {
     XavierNormal,
     /// Uniform within `sqrt(6 / (inputs + outputs))`.
     XavierUniform,
+    /// Normal with this standard deviation.
+    Normal {
+        /// It.
+        std: f64,
+    },
     /// All 0.
     Zero,
 }
 
 /// An affine layer's shape.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LinearSpec {
     /// Numbers in.
     pub inputs: usize,
@@ -71,6 +76,7 @@ impl LinearSpec {
             LinearInit::FanIn => (Init::Uniform(fan_in), Init::Uniform(fan_in)),
             LinearInit::XavierNormal => (Init::Normal((2.0 / both).sqrt()), Init::Constant(0.0)),
             LinearInit::XavierUniform => (Init::Uniform((6.0 / both).sqrt()), Init::Constant(0.0)),
+            LinearInit::Normal { std } => (Init::Normal(std), Init::Constant(0.0)),
             LinearInit::Zero => (Init::Constant(0.0), Init::Constant(0.0)),
         };
         let [i, o] = [self.inputs, self.outputs].map(|n| n as i64);
