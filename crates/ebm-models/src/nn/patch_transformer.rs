@@ -10,9 +10,7 @@ use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
 use super::attention::{attend, merge_heads, split_heads};
-use super::{
-    Activation, Linear, LinearInit, LinearSpec, Modulation, Patches, layer_norm, modulated_norm, sin_cos_grid,
-};
+use super::{Activation, Linear, LinearInit, LinearSpec, Modulation, Patches, modulated_norm, sin_cos_grid};
 
 /// Sizes of the trunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -221,6 +219,7 @@ impl PatchTransformer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::nn::layer_norm;
     use ebm_core::random::Purpose;
     use ebm_core::torch::{Params, TensorRng};
     use tch::{Device, Kind};
