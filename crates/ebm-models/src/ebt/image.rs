@@ -25,8 +25,8 @@ pub const ALPHA: &str = "alpha";
 pub struct ImageEbtConfig {
     /// The trunk.
     pub trunk: PatchTransformerConfig,
-    /// The step size at the start. It grows with the number of pixels and patches, for the energy is a mean.
-    pub alpha: f64,
+    /// Where alpha starts. It grows with the number of pixels and patches, for the energy is a mean.
+    pub step_size: f64,
 }
 
 impl ImageEbtConfig {
@@ -41,7 +41,7 @@ impl ImageEbtConfig {
             n_heads: 16,
             mlp_ratio: 1,
         };
-        Self { trunk, alpha: 3000.0 }
+        Self { trunk, step_size: 3000.0 }
     }
 
     /// Whether the sizes make a network.
@@ -49,8 +49,8 @@ impl ImageEbtConfig {
     /// # Errors
     /// Names the first that does not.
     pub fn check(&self) -> Result<()> {
-        if !(self.alpha > 0.0 && self.alpha.is_finite()) {
-            return Err(Error::bad_value("model.alpha", self.alpha, "above 0 and finite", "try 300"));
+        if !(self.step_size > 0.0 && self.step_size.is_finite()) {
+            return Err(Error::bad_value("model.step_size", self.step_size, "above 0 and finite", "try 300"));
         }
         self.trunk.check()
     }
@@ -100,11 +100,11 @@ impl ImageEbt {
         let trunk = PatchTransformer::new(&config.trunk, &mut root)?;
         let condition = root.parameter("condition", &[1, config.trunk.width as i64], Init::Normal(1.0))?;
         let head = config.head().build(root.sub("final_layer.linear"))?;
-        let alpha = root.parameter(ALPHA, &[], Init::Constant(config.alpha))?;
+        let alpha = root.parameter(ALPHA, &[], Init::Constant(config.step_size))?;
         Ok(Self { trunk, condition, head, alpha, parameters: params.tensors() })
     }
 
-    /// The step size, 0-d.
+    /// The step size alpha, 0-d.
     pub fn alpha(&self) -> &Tensor {
         &self.alpha
     }
@@ -153,7 +153,7 @@ pub(super) mod testing {
             n_heads: 2,
             mlp_ratio: 1,
         };
-        ImageEbtConfig { trunk, alpha: 0.7 }
+        ImageEbtConfig { trunk, step_size: 0.7 }
     }
 
     pub fn random(size: &[i64], std: f64, call: u64) -> Tensor {
@@ -192,7 +192,13 @@ mod tests {
         let expected = 24 * (12 * d * d + 12 * d) + 769 * d + (2 * d * d + 2 * d) + 2 * d + 1;
         assert_eq!(ImageEbtConfig::paper().n_parameters(), expected);
         ImageEbtConfig::paper().check().unwrap();
-        assert!(ImageEbtConfig { alpha: 0.0, ..tiny() }.check().unwrap_err().to_string().contains("alpha"));
+        assert!(
+            ImageEbtConfig { step_size: 0.0, ..tiny() }
+                .check()
+                .unwrap_err()
+                .to_string()
+                .contains("step_size")
+        );
         let mut params = double();
         ImageEbt::new(&tiny(), &mut params).unwrap();
         assert_eq!(params.count() as u64, tiny().n_parameters());

@@ -7,7 +7,7 @@
 use ebm_core::random::Purpose;
 use ebm_core::torch::TensorRng;
 use ebm_core::{Result, StepRng};
-use ebm_samplers::descent::{Descent, largest_curvature};
+use ebm_samplers::descent::{Descent, MIN_STEP_SIZE, largest_curvature};
 use ebm_train::objectives::{Batch, Loss, Objective};
 use serde::{Deserialize, Serialize};
 use tch::{Reduction, Tensor};
@@ -130,7 +130,7 @@ impl Objective<ImageEbt> for Denoising {
         let some = noisy.f_narrow(0, 0, noisy.size()[0].min(CURVATURE_IMAGES))?;
         let mut rng = TensorRng::new(self.seed, Purpose::Evaluation).from_step(1);
         let curvature = largest_curvature(model, &some, 0, CURVATURE_ITERATIONS, &mut rng)?.f_max()?;
-        let stability = curvature.f_mul(&model.alpha().f_detach()?)?;
+        let stability = curvature.f_mul(&model.alpha().f_detach()?.f_clamp_min(MIN_STEP_SIZE)?)?;
         Ok(vec![("loss_validation", self.loss.of(&found, clean)?), ("alpha_curvature", stability)])
     }
 }
