@@ -1,5 +1,6 @@
 //! The model zoo: building blocks in [`nn`], then one folder per paper.
 //!
+//! * [`ebt_policy`]: actions by descending an energy, with its controls (arXiv 2510.27545).
 //! * [`diffusion`]: denoising diffusion (DDPM, DDIM): schedules, losses, reverse chains.
 //! * [`joint`]: a classifier's logits read as energies.
 //! * [`ngram`]: a trigram, the control of text models.
@@ -8,6 +9,7 @@
 
 pub mod diffusion;
 pub mod ebt;
+pub mod ebt_policy;
 pub mod jem;
 pub mod joint;
 pub mod ngram;
