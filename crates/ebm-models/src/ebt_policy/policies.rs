@@ -184,7 +184,7 @@ mod tests {
         let schedule = NoiseScheduleConfig::SquaredCosine { n_steps: 20 }.build().unwrap();
         let ddim = ReverseChain::ddim(&schedule, 5, 0.0).unwrap();
         let policies: [(Box<dyn Policy>, std::ops::RangeInclusive<u32>); 3] = [
-            (Box::new(EnergyPolicy::new(&plain, descent, 50.0, 3, Device::Cpu).unwrap()), 2..=20),
+            (Box::new(EnergyPolicy::new(&plain, descent, 1.0, 3, Device::Cpu).unwrap()), 2..=20),
             (Box::new(DiffusionPolicy::new(&timed, ddim, 3, Device::Cpu)), 5..=5),
             (Box::new(CloningPolicy { net: &plain, device: Device::Cpu }), 1..=1),
         ];
