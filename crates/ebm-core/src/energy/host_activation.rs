@@ -1,11 +1,12 @@
 //! The non-linearities of [`super::HostMlp`] and their slopes, in arithmetic that vectorises.
 //!
-//! The exponential and the hyperbolic tangent are the polynomials of Cephes (`expf`, `tanhf`), accurate to about two
+//! The hyperbolic tangent is the polynomial of Cephes (`tanhf`), accurate to about two
 //! units in the last place.
 
 use serde::{Deserialize, Serialize};
 
 use crate::random::ln_f32;
+use crate::simd::exp_f32 as exp;
 
 /// The non-linearity between the layers of a [`super::HostMlp`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,25 +56,6 @@ fn each(z: &mut [f32], slopes: &mut [f32], f: impl Fn(f32) -> (f32, f32)) {
 #[inline(always)]
 fn positive_part(z: f32) -> f32 {
     if z < 0.0 { 0.0 } else { z }
-}
-
-/// `e^x`, held to the range where it and its inverse are normal numbers; NaN stays NaN.
-#[inline(always)]
-fn exp(x: f32) -> f32 {
-    // Added and subtracted, this rounds to a whole number, which then stands in the sum's lowest bits.
-    const ROUND: f32 = 12_582_912.0;
-    let x = if x > 87.0 { 87.0 } else { x };
-    let x = if x < -87.0 { -87.0 } else { x };
-    let shifted = x * std::f32::consts::LOG2_E + ROUND;
-    let n = shifted - ROUND;
-    let r = x - n * 0.693_359_4 + n * 2.121_944_4e-4;
-    let p = 1.987_569_1e-4 * r + 1.398_199_9e-3;
-    let p = p * r + 8.333_452e-3;
-    let p = p * r + 4.166_579_6e-2;
-    let p = p * r + 1.666_666_5e-1;
-    let p = p * r + 0.5;
-    let power = f32::from_bits((shifted.to_bits().wrapping_sub(ROUND.to_bits()).wrapping_add(127)) << 23);
-    (p * r * r + r + 1.0) * power
 }
 
 #[inline(always)]

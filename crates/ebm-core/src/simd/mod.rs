@@ -20,6 +20,6 @@ mod random;
 pub(crate) use affine::{Panels, affine_block, affine_one};
 pub(crate) use dispatch::dispatch_at;
 pub use dispatch::{Dispatched, dispatch};
-pub use exp::exp_f64;
+pub use exp::{exp_f32, exp_f64};
 pub(crate) use generator::{Generator, Position};
 pub use level::{Level, level};

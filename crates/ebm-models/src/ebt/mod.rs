@@ -10,6 +10,7 @@ mod config;
 mod image;
 mod image_objective;
 mod image_regressor;
+mod fused;
 mod objective;
 #[cfg(test)]
 mod tests;
@@ -20,5 +21,6 @@ pub use config::{EbtTextConfig, SIZES, Variant};
 pub use image::{ALPHA, ImageEbt, ImageEbtConfig};
 pub use image_objective::{Corruption, Denoising, PixelLoss};
 pub use image_regressor::{ImageRegressor, ImageRegressorConfig};
-pub use objective::{EbtObjective, ReplayShare, s1, s2};
+pub use fused::{FusedLandscape, FusedText};
+pub use objective::{EbtObjective, Gradients, ReplayShare, s1, s2};
 pub use text::{EbtText, TextLandscape, check_tokens, cross_entropies, cross_entropy};

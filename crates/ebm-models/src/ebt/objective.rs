@@ -9,7 +9,7 @@ use ebm_core::torch::TensorRng;
 use ebm_core::{Error, Result, StepRng};
 use ebm_samplers::ReplayQueue;
 use ebm_samplers::descent::{
-    Descent, Graph, LossOn, MIN_STEP_SIZE, Noise, Normaliser, StepFactor, Steps, largest_curvature,
+    Descended, Descent, Graph, LossOn, MIN_STEP_SIZE, Noise, Normaliser, StepFactor, Steps, largest_curvature,
 };
 use ebm_train::optim::Named;
 use ebm_train::{Batch, Loss, Objective};
@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tch::{Kind, Tensor};
 
+use super::fused::FusedText;
 use super::text::{EbtText, cross_entropy};
 
 /// The published S1: `n_steps` steps (2 on text), detached between them, the mean loss over all of them.
@@ -54,6 +55,17 @@ pub struct ReplayShare {
     pub share: f64,
 }
 
+/// Who takes the gradients.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Gradients {
+    /// LibTorch, by differentiating the graph of the inner gradient: any device and type, any policy.
+    #[default]
+    Autograd,
+    /// Hand-derived, in f32 on the CPU, for `per_step` and `last_step`: the same numbers in less time.
+    Fused,
+}
+
 /// See the module.
 #[derive(Debug)]
 pub struct EbtObjective {
@@ -61,6 +73,8 @@ pub struct EbtObjective {
     learn_step_size: bool,
     replay: Option<(ReplayShare, ReplayQueue)>,
     padding: Option<i64>,
+    gradients: Gradients,
+    fused: Option<FusedText>,
     seed: u64,
     /// One sequence of the last batch, for the diagnostics.
     last_row: Option<(Tensor, u64)>,
@@ -76,7 +90,16 @@ impl EbtObjective {
         if descent.graph == Graph::None {
             return Err(Error::bad_value("descent.graph", "none", "per_step, last_step or full", ""));
         }
-        Ok(Self { descent, learn_step_size, replay: None, padding: None, seed, last_row: None })
+        Ok(Self {
+            descent,
+            learn_step_size,
+            replay: None,
+            padding: None,
+            gradients: Gradients::Autograd,
+            fused: None,
+            seed,
+            last_row: None,
+        })
     }
 
     /// Continue earlier candidates.
@@ -93,6 +116,24 @@ impl EbtObjective {
             ));
         }
         self.replay = Some((share, ReplayQueue::new(share.capacity, self.seed)?));
+        Ok(self)
+    }
+
+    /// Take the gradients in another way.
+    ///
+    /// # Errors
+    /// Fused gradients of a full unroll.
+    pub fn with_gradients(mut self, gradients: Gradients) -> Result<Self> {
+        if gradients == Gradients::Fused && self.descent.graph == Graph::Full {
+            let fix = "set gradients = autograd";
+            return Err(Error::bad_value(
+                "descent.graph",
+                "full",
+                "per_step or last_step with fused gradients",
+                fix,
+            ));
+        }
+        self.gradients = gradients;
         Ok(self)
     }
 
@@ -141,14 +182,36 @@ impl Objective<EbtText> for EbtObjective {
         let alpha =
             if self.learn_step_size { net.alpha().shallow_clone() } else { net.alpha().f_detach()? };
 
-        let observed = net.observe(&context)?;
-        let run = self.descent.run(&net.landscape(&observed), &start, &alpha, &mut rng)?;
         let mut losses = Vec::new();
-        let loss = run.loss(|logits| {
-            let loss = cross_entropy(logits, &targets, self.padding)?;
-            losses.push(loss.f_detach()?);
-            Ok(loss)
-        })?;
+        let mut mean_loss = |run: &Descended| {
+            run.loss(|logits| {
+                let loss = cross_entropy(logits, &targets, self.padding)?;
+                losses.push(loss.f_detach()?);
+                Ok(loss)
+            })
+        };
+        let (run, loss, gradients) = match self.gradients {
+            Gradients::Autograd => {
+                let observed = net.observe(&context)?;
+                let run = self.descent.run(&net.landscape(&observed), &start, &alpha, &mut rng)?;
+                let loss = mean_loss(&run)?;
+                (run, loss, None)
+            }
+            Gradients::Fused => {
+                let fused = match &mut self.fused {
+                    Some(fused) => {
+                        fused.refresh(net)?;
+                        fused
+                    }
+                    None => self.fused.insert(FusedText::new(net)?),
+                };
+                let landscape = fused.landscape(net, &context)?;
+                let run = self.descent.run(&landscape, &start, &alpha, &mut rng)?;
+                let loss = mean_loss(&run)?;
+                let gradients = landscape.gradients(&loss)?;
+                (run, loss.f_detach()?, Some(gradients))
+            }
+        };
         if let Some((_, queue)) = &mut self.replay {
             queue.push(fresh, &run.last.f_narrow(0, 0, n_fresh)?)?;
         }
@@ -159,7 +222,7 @@ impl Objective<EbtText> for EbtObjective {
             metrics.push(("loss_first", first.shallow_clone()));
             metrics.push(("loss_last", last.shallow_clone()));
         }
-        Ok(Loss::new(loss, metrics))
+        Ok(Loss { loss, gradients, metrics })
     }
 
     /// Alpha times the largest curvature of one sequence's landscapes, where the descent starts: below 2 while it is

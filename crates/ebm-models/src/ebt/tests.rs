@@ -189,6 +189,42 @@ fn gradients_of_the_parameters_are_finite_differences() {
     }
 }
 
+/// Hand-derived gradients against autograd's, for both published policies and both variants.
+#[test]
+fn fused_gradients_are_those_of_autograd() {
+    for variant in VARIANTS {
+        for (descent, learned) in [(s1(3), true), (s2(0.7), false)] {
+            let (net, params) = tiny(variant, Kind::Float);
+            let share = ReplayShare { capacity: 4, share: 0.5 };
+            let make = |gradients| {
+                let objective = EbtObjective::new(descent, learned, 4).unwrap().with_replay(share).unwrap();
+                objective.with_gradients(gradients).unwrap()
+            };
+            let (mut autograd, mut fused) = (make(Gradients::Autograd), make(Gradients::Fused));
+            for step in 0..3 {
+                let batch = Batch { x: tokens(2, CONTEXT + 1), labels: None };
+                let trusted = autograd.loss(&net, &batch, step).unwrap();
+                let found = fused.loss(&net, &batch, step).unwrap();
+                assert!((value(&trusted.loss) - value(&found.loss)).abs() < 1e-4);
+                let trusted = Tensor::run_backward(&[&trusted.loss], &params.tensors(), false, false);
+                for ((found, trusted), (name, _)) in
+                    found.gradients.unwrap().iter().zip(&trusted).zip(params.named())
+                {
+                    if !trusted.defined() {
+                        assert_eq!(value(&found.abs().max()), 0.0, "{name}");
+                        continue;
+                    }
+                    let scale = value(&trusted.abs().max());
+                    let error = value(&(found - trusted).abs().max());
+                    assert!(error < 1e-4 * scale, "{variant:?} {name}: {error} of {scale}");
+                }
+            }
+        }
+    }
+    let full = Descent { graph: Graph::Full, ..s1(2) };
+    assert!(EbtObjective::new(full, true, 0).unwrap().with_gradients(Gradients::Fused).is_err());
+}
+
 /// The shared observed stream against the released code's way, anew at each step.
 #[test]
 fn recomputing_the_observed_stream_changes_nothing() {

@@ -21,6 +21,7 @@ pub struct EbtText {
     step_tokens: Option<Tensor>,
     transformer: EnergyTransformer,
     alpha: Tensor,
+    parameter_names: Vec<String>,
 }
 
 impl EbtText {
@@ -47,12 +48,19 @@ impl EbtText {
             }
         };
         let alpha = params.root().parameter("alpha", &[], Init::Constant(config.step_size))?;
-        Ok(Self { config: config.clone(), embeddings, vocab_to_embed, step_tokens, transformer, alpha })
+        let parameter_names = params.named().iter().map(|(name, _)| name.clone()).collect();
+        let config = config.clone();
+        Ok(Self { config, embeddings, vocab_to_embed, step_tokens, transformer, alpha, parameter_names })
     }
 
     /// Its sizes.
     pub fn config(&self) -> &EbtTextConfig {
         &self.config
+    }
+
+    /// The parameters' names, in the order of [`Params`].
+    pub fn parameter_names(&self) -> &[String] {
+        &self.parameter_names
     }
 
     /// The step size alpha, 0-d.

@@ -6,6 +6,7 @@ mod adaln;
 pub mod attention;
 mod conv;
 mod layer_norm;
+pub mod fused;
 mod linear;
 mod mlp;
 mod patch_transformer;
