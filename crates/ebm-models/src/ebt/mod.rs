@@ -7,10 +7,10 @@
 
 mod baseline;
 mod config;
+mod fused;
 mod image;
 mod image_objective;
 mod image_regressor;
-mod fused;
 mod objective;
 #[cfg(test)]
 mod tests;
@@ -18,9 +18,9 @@ mod text;
 
 pub use baseline::{Baseline, BaselineConfig};
 pub use config::{EbtTextConfig, SIZES, Variant};
+pub use fused::{FusedLandscape, FusedText};
 pub use image::{ALPHA, ImageEbt, ImageEbtConfig};
 pub use image_objective::{Corruption, Denoising, PixelLoss};
 pub use image_regressor::{ImageRegressor, ImageRegressorConfig};
-pub use fused::{FusedLandscape, FusedText};
 pub use objective::{EbtObjective, Gradients, ReplayShare, s1, s2};
 pub use text::{EbtText, TextLandscape, check_tokens, cross_entropies, cross_entropy};
