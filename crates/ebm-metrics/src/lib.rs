@@ -13,9 +13,11 @@ pub mod linalg;
 #[cfg(feature = "plots")]
 pub mod plots;
 pub mod samples;
+mod spearman;
 mod special;
 mod student;
 
 pub use bootstrap::{Bootstrap, bootstrap, bootstrap_mean, bootstrap_stratified, paired_difference};
 pub use interval::{Estimate, Interval, percentile_interval};
+pub use spearman::{spearman, spearman_interval};
 pub use student::{t_interval, t_quantile};

@@ -6,6 +6,8 @@ mod jem;
 mod samplers;
 #[cfg(feature = "toy")]
 mod toy;
+#[allow(dead_code)]
+mod training;
 
 use crate::experiment::Experiment;
 
