@@ -29,7 +29,6 @@ pub use energy::e_bfmi;
 pub use ess::{ess_bulk, ess_mean, ess_quantile, ess_sd, ess_tail};
 pub use mcse::{mcse_mean, mcse_quantile, mcse_sd};
 pub use r_hat::r_hat;
-#[cfg(feature = "plots")]
 pub(crate) use ranks::average_ranks;
 pub use summary::{ParameterSummary, Summary, summary};
 
