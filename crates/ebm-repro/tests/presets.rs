@@ -17,6 +17,7 @@ fn every_preset_is_read_and_planned() {
         let preset = Preset::parse(name, kind, text).unwrap();
         // A preset is there whatever was built; its experiment only with its feature.
         let built = match preset.info().feature.as_str() {
+            "ebt-text" => cfg!(feature = "ebt-text"),
             "jem" => cfg!(feature = "jem"),
             "samplers" => cfg!(feature = "samplers"),
             "toy" => cfg!(feature = "toy"),

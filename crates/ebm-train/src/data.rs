@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use ebm_core::Result;
+use ebm_datasets::text::Windows;
 use ebm_datasets::{BatchConfig, Batches, Dataset};
+use ndarray::Array2;
 use tch::{Device, Tensor};
 
 use crate::objectives::Batch;
@@ -49,6 +51,38 @@ impl BatchSource for DatasetSource {
         };
         Ok(Batch { x, labels })
     }
+}
+
+/// Random windows of a text as token batches `[n, context + 1]`, i64.
+pub struct TokenSource {
+    windows: Arc<Windows>,
+    batch_size: usize,
+    seed: u64,
+    device: Device,
+}
+
+impl TokenSource {
+    /// `batch_size` windows a step, a function of (`seed`, step).
+    pub fn new(windows: Arc<Windows>, batch_size: usize, seed: u64, device: Device) -> Self {
+        Self { windows, batch_size, seed, device }
+    }
+}
+
+impl BatchSource for TokenSource {
+    fn batch(&mut self, step: u64) -> Result<Batch> {
+        let rows = self.windows.tokens(&self.windows.random(self.seed, step, self.batch_size))?;
+        Ok(Batch { x: token_tensor(&rows, self.device)?, labels: None })
+    }
+}
+
+/// Rows of tokens as a tensor, i64, on `device`.
+///
+/// # Errors
+/// When LibTorch cannot allocate.
+pub fn token_tensor(rows: &Array2<i64>, device: Device) -> Result<Tensor> {
+    let size = [rows.nrows() as i64, rows.ncols() as i64];
+    let tokens: Vec<i64> = rows.iter().copied().collect();
+    Ok(Tensor::f_from_slice(&tokens)?.f_view(size)?.f_to_device(device)?)
 }
 
 /// Numbers from the host as a tensor of `shape` on `device`.

@@ -15,7 +15,7 @@ mod trainer;
 mod watch;
 
 pub use checkpoint::{Checkpoints, Manifest};
-pub use data::{BatchSource, DatasetSource};
+pub use data::{BatchSource, DatasetSource, TokenSource};
 pub use objectives::{Batch, Loss, Objective};
 pub use trainer::{Outcome, TrainObserver, Trainer, TrainerConfig};
 pub use watch::{Event, Limits};

@@ -3,9 +3,11 @@
 
 use ebm_core::Result;
 use ebm_core::torch::{Init, Params};
+use ebm_train::{Batch, Loss, Objective};
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
+use super::text::cross_entropy;
 use crate::nn::attention::KeysValues;
 use crate::nn::{CausalTransformer, Linear, LinearInit, LinearSpec, TransformerConfig};
 
@@ -73,5 +75,52 @@ impl Baseline {
     pub fn logits_after(&self, tokens: &Tensor, cache: &mut Vec<KeysValues>) -> Result<Tensor> {
         let x = Tensor::f_embedding(&self.embeddings, tokens, -1, false, false)?;
         self.output.forward(&self.transformer.forward_after(&x, cache)?)
+    }
+}
+
+/// The cross-entropy of the next token.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NextToken {
+    /// Targets that are left out.
+    pub padding: Option<i64>,
+}
+
+impl Objective<Baseline> for NextToken {
+    /// `batch.x`: tokens `[n, s + 1]`, i64; the first `s` are observed, the last `s` are the targets.
+    fn loss(&mut self, net: &Baseline, batch: &Batch, _step: u64) -> Result<Loss> {
+        let s = batch.x.size2()?.1 - 1;
+        let logits = net.logits(&batch.x.f_narrow(1, 0, s)?)?;
+        Ok(Loss::new(cross_entropy(&logits, &batch.x.f_narrow(1, 1, s)?, self.padding)?, Vec::new()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tch::{Device, Kind};
+
+    /// The baseline's rows do not see what comes after them, and a cache changes nothing.
+    #[test]
+    fn causal_with_and_without_a_cache() {
+        let transformer = TransformerConfig::new(2, 8, 2, 6);
+        let config = BaselineConfig { vocabulary: 5, transformer };
+        let mut params = Params::new(0, Device::Cpu).with_kind(Kind::Double);
+        let net = Baseline::new(&config, &mut params).unwrap();
+        assert_eq!(params.count() as u64, config.n_parameters());
+        let tokens = Tensor::from_slice(&[1i64, 4, 2, 0, 3, 3]).view([1, 6]);
+        let all = net.logits(&tokens).unwrap();
+        let mut cache = Vec::new();
+        for (from, n) in [(0, 3), (3, 1), (4, 2)] {
+            let part = net.logits_after(&tokens.narrow(1, from, n), &mut cache).unwrap();
+            let difference = (part - all.narrow(1, from, n)).abs().max().double_value(&[]);
+            assert!(difference < 1e-13, "{difference}");
+        }
+        assert!(net.logits(&tokens.repeat([1, 2])).is_err());
+        let other = tokens.copy();
+        let _ = other.get(0).get(4).fill_(0);
+        assert_eq!(net.logits(&other).unwrap().narrow(1, 0, 4), all.narrow(1, 0, 4));
+        // Uniform logits have the cross-entropy ln V.
+        let loss = cross_entropy(&(all * 0.0), &tokens, None).unwrap().double_value(&[]);
+        assert!((loss - 5f64.ln()).abs() < 1e-12);
     }
 }

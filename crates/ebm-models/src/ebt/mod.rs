@@ -8,6 +8,7 @@
 mod baseline;
 mod config;
 mod fused;
+mod generate;
 mod image;
 mod image_objective;
 mod image_regressor;
@@ -15,10 +16,12 @@ mod objective;
 #[cfg(test)]
 mod tests;
 mod text;
+pub mod weights;
 
-pub use baseline::{Baseline, BaselineConfig};
+pub use baseline::{Baseline, BaselineConfig, NextToken};
 pub use config::{EbtTextConfig, SIZES, Variant};
 pub use fused::{FusedLandscape, FusedText};
+pub use generate::{GenerateConfig, Generator, Token};
 pub use image::{ALPHA, ImageEbt, ImageEbtConfig};
 pub use image_objective::{Corruption, Denoising, PixelLoss};
 pub use image_regressor::{ImageRegressor, ImageRegressorConfig};

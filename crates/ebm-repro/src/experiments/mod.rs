@@ -1,5 +1,7 @@
 //! The experiments, one file each behind its cargo feature.
 
+#[cfg(feature = "ebt-text")]
+mod ebt_text;
 #[cfg(feature = "jem")]
 mod jem;
 #[cfg(feature = "samplers")]
@@ -13,6 +15,8 @@ use crate::experiment::Experiment;
 
 /// Every experiment compiled in: one line each.
 pub static ALL: &[&dyn Experiment] = &[
+    #[cfg(feature = "ebt-text")]
+    &ebt_text::EbtText,
     #[cfg(feature = "jem")]
     &jem::DIGITS,
     #[cfg(feature = "jem")]

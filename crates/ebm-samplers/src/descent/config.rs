@@ -182,11 +182,13 @@ impl Default for Descent {
 }
 
 impl Descent {
-    /// The same descent for prediction: `n_steps` steps, no graph, no random factor, and no noise unless `noisy`.
+    /// The same descent for prediction: `n_steps` steps of which the last candidate is kept, no graph, no random factor,
+    /// and no noise unless `noisy`.
     #[must_use]
     pub fn prediction(self, n_steps: usize, noisy: bool) -> Self {
         let noise = if noisy { self.noise } else { Noise { std: 0.0, to: None, ..self.noise } };
-        Self { n_steps: Steps::Fixed(n_steps), noise, step_factor: None, graph: Graph::None, ..self }
+        let n_steps = Steps::Fixed(n_steps);
+        Self { n_steps, noise, step_factor: None, graph: Graph::None, loss_on: LossOn::LastStep, ..self }
     }
 
     /// Whether the settings make sense.

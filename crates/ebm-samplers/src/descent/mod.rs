@@ -29,7 +29,7 @@ pub const MIN_STEP_SIZE: f64 = 1e-4;
 /// What a descent leaves behind. Energies, norms and shares are detached and stay on the device.
 #[derive(Debug)]
 pub struct Descended {
-    /// The candidates that the loss belongs on, with the policy's graph: after every step, or the last alone.
+    /// The candidates after every step, or the last alone (`loss_on`), with the policy's graph: what the loss belongs on.
     pub kept: Vec<Tensor>,
     /// The last candidate, detached.
     pub last: Tensor,
@@ -154,7 +154,8 @@ impl Descent {
             }
             let all_stopped = running.record(self, &slope, &y, &mut next)?;
             y = next;
-            if graph && (self.loss_on == LossOn::EveryStep || i + 1 == n_steps) {
+            let wanted = self.loss_on == LossOn::EveryStep || i + 1 == n_steps || all_stopped;
+            if wanted && (graph || self.graph == Graph::None) {
                 kept.push(y.shallow_clone());
             }
             if all_stopped {
