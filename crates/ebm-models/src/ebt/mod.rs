@@ -14,6 +14,8 @@ mod image_objective;
 mod image_regressor;
 mod objective;
 #[cfg(test)]
+mod parity;
+#[cfg(test)]
 mod tests;
 mod text;
 pub mod weights;
