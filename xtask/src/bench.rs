@@ -36,6 +36,13 @@ struct Suite {
 const SUITES: &[Suite] = &[
     Suite { name: "core", package: "ebm-samplers", target: "core", environments: &[], rivals_features: &[] },
     Suite {
+        name: "ebt",
+        package: "ebm-models",
+        target: "ebt",
+        environments: &["torchebm"],
+        rivals_features: &[],
+    },
+    Suite {
         name: "lattice",
         package: "ebm-samplers",
         target: "lattice",

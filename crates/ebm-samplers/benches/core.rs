@@ -515,6 +515,8 @@ mod tensors {
 
 fn main() {
     let Some(mut bench) = Bench::from_environment("core") else { return };
+    #[cfg(feature = "torch")]
+    tch::set_num_threads(bench.threads as i32);
     normals(&mut bench);
     langevin(&mut bench);
     limits(&mut bench);

@@ -201,6 +201,8 @@ fn at_equal_calls(bench: &mut Bench) {
 
 fn main() {
     let Some(mut bench) = Bench::from_environment("lattice") else { return };
+    #[cfg(feature = "torch")]
+    tch::set_num_threads(bench.threads as i32);
     heat_baths(&mut bench);
     at_equal_calls(&mut bench);
     bench.finish();

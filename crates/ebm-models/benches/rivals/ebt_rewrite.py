@@ -146,7 +146,7 @@ def train(settings):
         return loss
 
     def run(seed):
-        seconds, losses = serve.timed(lambda: [float(step()) for _ in range(settings["steps"])])
+        seconds, losses = serve.timed(lambda: [float(step().detach()) for _ in range(settings["steps"])])
         return {"seconds": seconds, "loss": losses[-1]}
 
     return run

@@ -109,8 +109,6 @@ impl Bench {
         let variable = |name: &str| std::env::var(name).ok();
         let threads = variable("EBM_BENCH_THREADS").and_then(|v| v.parse().ok()).unwrap_or(2);
         ThreadPoolBuilder::new().num_threads(threads).build_global().unwrap();
-        #[cfg(feature = "torch")]
-        tch::set_num_threads(threads as i32);
         let set = |name| variable(name).is_some();
         Some(Self {
             suite,

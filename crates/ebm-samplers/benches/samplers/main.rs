@@ -37,7 +37,10 @@ fn main() {
     let Some(mut bench) = Bench::from_environment("samplers") else { return };
     // As the docs advise for tensors on the processor.
     #[cfg(feature = "torch")]
-    ebm_core::torch::keep_freed_memory();
+    {
+        ebm_core::torch::keep_freed_memory();
+        tch::set_num_threads(bench.threads as i32);
+    }
     let words: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
     for (name, run) in PARTS {
         if words.is_empty() || words.iter().any(|word| word == *name) {
