@@ -16,12 +16,18 @@ use crate::usage::usage;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DataSection {
-    /// `sotu`, or `none` where only `path` will do.
+    /// `sotu` (bytes), or `token-files`: `path`, `validation` and `test` are mapped token files.
     pub source: String,
     /// The user's own text: a UTF-8 file, or a folder of .txt files. Read by [`Preset::data_path`].
     #[allow(dead_code, reason = "declared so that the key is known")]
     #[serde(default)]
     pub path: String,
+    /// The token file of the validation part.
+    #[serde(default)]
+    pub validation: String,
+    /// The token file of the test part.
+    #[serde(default)]
+    pub test: String,
 }
 
 /// `[model]`: what EBT and the baseline share.
@@ -58,6 +64,9 @@ pub struct PolicySection {
     /// Who takes the gradients.
     #[serde(default)]
     pub gradients: Gradients,
+    /// Steps of this stage, where they are not the trainer's.
+    #[serde(default)]
+    pub n_steps: Option<u64>,
 }
 
 /// `[trainer]`: what every run of the experiment shares.
@@ -207,9 +216,9 @@ impl Config {
                 )));
             }
         }
-        if self.model.vocabulary != 256 {
+        if self.model.vocabulary != 256 && self.data.source != "token-files" {
             return Err(usage(format!(
-                "model.vocabulary = {}: this experiment reads bytes, so it must be 256",
+                "model.vocabulary = {}: bytes have 256; other vocabularies need data.source = token-files",
                 self.model.vocabulary
             )));
         }
@@ -241,6 +250,11 @@ impl Config {
         OptimizerConfig::AdamW(AdamWConfig { weight_decay, groups: vec![alpha], ..AdamWConfig::default() })
     }
 
+    /// Steps of a stage.
+    pub fn n_steps(&self, policy: &PolicySection) -> u64 {
+        policy.n_steps.unwrap_or(self.trainer.n_steps)
+    }
+
     /// A linear rise, then a cosine down to the floor over the run (or the preset's longer schedule).
     fn trainer(&self, n_steps: u64, peak: f64, optimizer: OptimizerConfig) -> TrainerConfig {
         let t = &self.trainer;
@@ -262,7 +276,7 @@ impl Config {
 
     pub fn ebt_trainer(&self, policy: &PolicySection) -> TrainerConfig {
         let optimizer = self.optimizer(policy.step_size_lr_factor);
-        self.trainer(self.trainer.n_steps, policy.learning_rate, optimizer)
+        self.trainer(self.n_steps(policy), policy.learning_rate, optimizer)
     }
 
     pub fn baseline_trainer(&self, n_steps: u64) -> TrainerConfig {
@@ -291,7 +305,7 @@ impl Config {
     /// Steps of the baseline that cost as much as EBT's whole training.
     pub fn equal_flops_steps(&self) -> u64 {
         let multiple = self.training_macs(&self.s1) / self.baseline().training_macs() as f64;
-        (self.trainer.n_steps as f64 * multiple).round() as u64
+        (self.n_steps(&self.s1) as f64 * multiple).round() as u64
     }
 
     /// What a run takes.
@@ -301,7 +315,7 @@ impl Config {
             |steps: u64| steps * (t.batch_size * self.model.transformer.context) as u64 * t.accumulate;
         let mut macs = 0.0;
         for (_, policy) in self.policies() {
-            macs += self.training_macs(policy) * tokens(t.n_steps) as f64;
+            macs += self.training_macs(policy) * tokens(self.n_steps(policy)) as f64;
         }
         let mut steps = 0;
         if self.wants("transformer") {

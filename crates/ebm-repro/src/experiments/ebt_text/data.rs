@@ -1,5 +1,6 @@
 //! The text of the experiment as windows of bytes, and the sets that are out of distribution.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use ebm_core::random::{Purpose, Stream};
@@ -29,6 +30,9 @@ pub struct Data {
 
 impl Data {
     pub fn load(config: &Config, run: &Run) -> anyhow::Result<Self> {
+        if config.data.source == "token-files" && !run.is_smoke() {
+            return Self::token_files(config);
+        }
         let own = run.preset().data_path();
         let is_own = own.is_some();
         let parts = match own {
@@ -77,6 +81,36 @@ impl Data {
             Windows::new(Arc::new(corpus), context)
         })?;
         Ok(Self { train: Arc::new(train), validation, judged, outliers })
+    }
+}
+
+impl Data {
+    /// Corpora that were tokenised before, mapped: they may be larger than memory.
+    fn token_files(config: &Config) -> anyhow::Result<Self> {
+        let windows = |key: &str, path: &str| -> anyhow::Result<Windows> {
+            if path.is_empty() {
+                return Err(usage(format!("data.{key} is empty: name a token file with --set data.{key}=FILE")));
+            }
+            let corpus = Corpus::open(Path::new(path)).map_err(|e| usage(format!("data.{key}: {e}")))?;
+            if corpus.vocabulary() > config.model.vocabulary {
+                return Err(usage(format!(
+                    "data.{key}: tokens of a vocabulary of {}, the model has {}: set model.vocabulary",
+                    corpus.vocabulary(),
+                    config.model.vocabulary
+                )));
+            }
+            Windows::new(Arc::new(corpus), config.model.transformer.context)
+                .map_err(|e| usage(format!("data.{key}: {e}")))
+        };
+        let data = &config.data;
+        let [train, validation] = [("path", &data.path), ("validation", &data.validation)];
+        let judged = if config.eval.part == "validation" { validation } else { ("test", &data.test) };
+        Ok(Self {
+            train: Arc::new(windows(train.0, train.1)?),
+            validation: windows(validation.0, validation.1)?,
+            judged: windows(judged.0, judged.1)?,
+            outliers: Vec::new(),
+        })
     }
 }
 

@@ -105,7 +105,7 @@ fn likelihoods(
             seconds.get(label).map_or_else(|| "-".into(), |s| format!("{s:.0}")),
         ]
     };
-    let n_steps = config.trainer.n_steps;
+    let n_steps = config.n_steps(&config.s1);
     let mut table =
         vec![row("EBT S1", "s1", own_bits, in_bits(&own), n_steps, config.training_macs(&config.s1))];
     let cost = config.baseline().training_macs() as f64;

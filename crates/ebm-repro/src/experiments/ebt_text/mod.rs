@@ -52,7 +52,7 @@ impl Experiment for EbtText {
             Some(policy) => Some(complete!(train::ebt(&config, "s2", policy, &data, &mut seconds, run)?)),
             None => None,
         };
-        let n_steps = config.trainer.n_steps;
+        let n_steps = config.n_steps(&config.s1);
         let transformer = if config.wants("transformer") {
             Some(complete!(train::baseline(&config, "transformer", n_steps, &data, &mut seconds, run)?))
         } else {

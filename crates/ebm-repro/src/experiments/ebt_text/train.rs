@@ -85,7 +85,7 @@ pub fn baseline(
 /// A trigram of exactly the windows that the networks of the plain length saw, and its delta.
 pub fn trigram(config: &Config, data: &Data, run: &Run) -> anyhow::Result<(Trigram, f64)> {
     let mut trigram = Trigram::new(config.model.vocabulary)?;
-    let n_batches = config.trainer.n_steps * config.trainer.accumulate;
+    let n_batches = config.n_steps(&config.s1) * config.trainer.accumulate;
     for step in 0..n_batches {
         let windows = data.train.random(run.seed(), step, config.trainer.batch_size);
         for row in data.train.tokens(&windows)?.rows() {
