@@ -89,7 +89,9 @@ impl Data {
     fn token_files(config: &Config) -> anyhow::Result<Self> {
         let windows = |key: &str, path: &str| -> anyhow::Result<Windows> {
             if path.is_empty() {
-                return Err(usage(format!("data.{key} is empty: name a token file with --set data.{key}=FILE")));
+                return Err(usage(format!(
+                    "data.{key} is empty: name a token file with --set data.{key}=FILE"
+                )));
             }
             let corpus = Corpus::open(Path::new(path)).map_err(|e| usage(format!("data.{key}: {e}")))?;
             if corpus.vocabulary() > config.model.vocabulary {
