@@ -142,7 +142,7 @@ impl<'a> Generator<'a> {
         let id = self.choose(logits, *temperature)?;
         let most = logits.iter().copied().fold(f64::MIN, f64::max);
         let log_z = most + logits.iter().map(|z| (z - most).exp()).sum::<f64>().ln();
-        let energy = energy.f_to_kind(Kind::Double)?.f_double_value(&[0, 0])?;
+        let energy = energy.f_to_kind(Kind::Double)?.f_double_value(&[0, 0])?; // host read: a token
         Ok(Token { id: id as i64, energy, first_energy: *first_energy, nats: log_z - logits[id] })
     }
 

@@ -150,8 +150,8 @@ impl Objective<ImageRegressor> for Denoising {
 
 #[cfg(test)]
 mod tests {
-    use super::super::image::testing::{double, random, stir, tiny};
     use super::super::image_regressor::ImageRegressorConfig;
+    use super::super::image_testing::{double, random, stir, tiny};
     use super::*;
     use ebm_core::torch::Params;
     use ebm_samplers::descent::{Graph, LossOn, Steps};

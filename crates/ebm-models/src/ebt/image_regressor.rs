@@ -76,7 +76,7 @@ impl ImageRegressor {
 
 #[cfg(test)]
 mod tests {
-    use super::super::image::testing::{double, random, stir, tiny};
+    use super::super::image_testing::{double, random, stir, tiny};
     use super::*;
 
     #[test]

@@ -12,6 +12,8 @@ mod generate;
 mod image;
 mod image_objective;
 mod image_regressor;
+#[cfg(test)]
+mod image_testing;
 mod objective;
 #[cfg(test)]
 mod parity;

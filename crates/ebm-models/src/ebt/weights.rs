@@ -26,7 +26,7 @@ pub fn load_released(params: &Params, tensors: &Named) -> Result<Option<f64>> {
     let mut own: Named = tensors.iter().map(|(name, t)| (plain(name), t.shallow_clone())).collect();
     let noise = match own.iter().position(|(name, _)| name == NOISE) {
         None => None,
-        Some(at) => Some(own.swap_remove(at).1.f_double_value(&[])?),
+        Some(at) => Some(own.swap_remove(at).1.f_double_value(&[])?), // host read: a setting
     };
     let mut problems = Vec::new();
     for (name, parameter) in params.named() {
