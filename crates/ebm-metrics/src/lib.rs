@@ -16,8 +16,10 @@ pub mod samples;
 mod spearman;
 mod special;
 mod student;
+mod wilson;
 
 pub use bootstrap::{Bootstrap, bootstrap, bootstrap_mean, bootstrap_stratified, paired_difference};
 pub use interval::{Estimate, Interval, percentile_interval};
 pub use spearman::{spearman, spearman_interval};
 pub use student::{t_interval, t_quantile};
+pub use wilson::wilson_interval;

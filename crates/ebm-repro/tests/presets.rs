@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-#[cfg(any(feature = "ebt-text", feature = "jem"))]
+#[cfg(any(feature = "ebt-policy", feature = "ebt-text", feature = "jem"))]
 use std::process::Command;
 
 use clap::ValueEnum;
@@ -17,6 +17,7 @@ fn every_preset_is_read_and_planned() {
         let preset = Preset::parse(name, kind, text).unwrap();
         // A preset is there whatever was built; its experiment only with its feature.
         let built = match preset.info().feature.as_str() {
+            "ebt-policy" => cfg!(feature = "ebt-policy"),
             "ebt-text" => cfg!(feature = "ebt-text"),
             "jem" => cfg!(feature = "jem"),
             "samplers" => cfg!(feature = "samplers"),
@@ -34,6 +35,8 @@ fn every_preset_is_read_and_planned() {
         assert!(plan.steps > 0, "{}", preset.file());
         if kind == Kind::Paper {
             let expected = match *name {
+                // Worked out term by term in a test of ebm-models.
+                "ebt-policy" => 8_635_650,
                 // Two embeddings, 7 D^2 and two norms a block, the last norm, the head, two step tokens, alpha.
                 "ebt-text" => 2 * 50_277 * 384 + 6 * (7 * 384 * 384 + 2 * 384) + 4 * 384 + 1,
                 // One channel in instead of three: 288 weights fewer than the count derived in ebm-models.
@@ -47,10 +50,12 @@ fn every_preset_is_read_and_planned() {
 
 /// One optimiser step of the paper's width at little depth and batch 1, through the whole experiment; one after the
 /// other, for memory.
-#[cfg(any(feature = "ebt-text", feature = "jem"))]
+#[cfg(any(feature = "ebt-policy", feature = "ebt-text", feature = "jem"))]
 #[test]
 fn the_papers_presets_take_a_step() {
     let built = [
+        #[cfg(feature = "ebt-policy")]
+        "ebt-policy",
         #[cfg(feature = "ebt-text")]
         "ebt-text",
         #[cfg(feature = "jem")]

@@ -6,7 +6,7 @@ use super::geometry::{Vec2, add_scaled, dot, norm, sub, unit};
 use super::world::{AGENT_RADIUS, DISC_RADIUS, GAP_HALF_WIDTH, GAP_OFFSET, SLOT_X, State, Variant, WALL_X};
 
 /// Speed while pushing.
-const PUSH_SPEED: f64 = 0.4;
+const PUSH_SPEED: f64 = 0.35;
 /// Speed while walking.
 const WALK_SPEED: f64 = 0.8;
 /// Distance of the centres at contact.
@@ -114,7 +114,7 @@ mod tests {
             let (mut n, mut upper, mut actions) = (0, 0, 0);
             for number in 0..400 {
                 let id = EpisodeId { seed: 900, split: Split::Demonstration, number };
-                let episode = demonstrate(&world, id, 0.05).unwrap();
+                let episode = demonstrate(&world, id, 0.1).unwrap();
                 n += u64::from(episode.solved);
                 upper += u64::from(episode.states.iter().any(|s| s.disc[1] > 0.2));
                 actions += episode.actions.len();

@@ -1,7 +1,7 @@
 //! A small control task: push a disc through a gap in a wall into a slot.
 //!
 //! The square is `[-1, 1]^2`; a wall stands at `x = 0.2`, with one gap of 0.5 in the middle or with two; behind it is a
-//! slot 0.3 wide, with bars on both sides. An action is the velocity that the agent should take, at 10 Hz; the physics
+//! slot 0.3 wide, at the border. An action is the velocity that the agent should take, at 10 Hz; the physics
 //! runs at 100 Hz. Success is the disc's centre in the slot within 8 seconds.
 //!
 //! - [`World`] is the physics, [`EpisodeId`] names a seeded start and shove;

@@ -23,9 +23,9 @@ pub const STEPS_PER_ACTION: usize = 10;
 pub const LAG: f64 = 0.1;
 /// Where the wall stands.
 pub const WALL_X: f64 = 0.2;
-/// Half of the wall's and of the slot's bars' thickness.
+/// Half of the wall's thickness.
 const HALF_THICKNESS: f64 = 0.02;
-/// The slot's mouth.
+/// Where the slot begins; it ends at the border. It is a place, not an obstacle.
 pub const SLOT_X: f64 = 0.7;
 /// Half of the slot's width of 0.3.
 pub const SLOT_HALF_WIDTH: f64 = 0.15;
@@ -93,16 +93,13 @@ impl World {
             low: [WALL_X - HALF_THICKNESS, low],
             high: [WALL_X + HALF_THICKNESS, high],
         };
-        let mut boxes = match variant {
+        let boxes = match variant {
             Variant::OneGap => vec![upright(GAP_HALF_WIDTH, 1.5), upright(-1.5, -GAP_HALF_WIDTH)],
             Variant::TwoGaps => {
                 let (inner, outer) = (GAP_OFFSET - GAP_HALF_WIDTH, GAP_OFFSET + GAP_HALF_WIDTH);
                 vec![upright(outer, 1.5), upright(-inner, inner), upright(-1.5, -outer)]
             }
         };
-        let (near, far) = (SLOT_HALF_WIDTH, SLOT_HALF_WIDTH + 2.0 * HALF_THICKNESS);
-        boxes.push(Rect { low: [SLOT_X, near], high: [1.5, far] });
-        boxes.push(Rect { low: [SLOT_X, -far], high: [1.5, -near] });
         Self { variant, boxes }
     }
 

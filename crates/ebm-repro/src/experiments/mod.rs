@@ -1,5 +1,7 @@
 //! The experiments, one file each behind its cargo feature.
 
+#[cfg(feature = "ebt-policy")]
+mod ebt_policy;
 #[cfg(feature = "ebt-text")]
 mod ebt_text;
 #[cfg(feature = "jem")]
@@ -17,6 +19,8 @@ use crate::experiment::Experiment;
 pub static ALL: &[&dyn Experiment] = &[
     #[cfg(feature = "ebt-text")]
     &ebt_text::EbtText,
+    #[cfg(feature = "ebt-policy")]
+    &ebt_policy::EbtPolicy,
     #[cfg(feature = "jem")]
     &jem::DIGITS,
     #[cfg(feature = "jem")]

@@ -1,0 +1,226 @@
+//! Rollouts of the policies over the same seeded episodes, and what the gates say of them.
+
+use std::time::Instant;
+
+use ebm_datasets::push::{Decision, Episode, Policy, Rollouts, TO, Variant, WALL_X, World, rollouts};
+use ebm_metrics::classification::auroc_interval;
+use ebm_metrics::{Bootstrap, Estimate, paired_difference, wilson_interval};
+use ebm_models::diffusion::{ReverseChain, ReverseVariance};
+use ebm_models::ebt_policy::{CloningPolicy, DiffusionPolicy, EnergyPolicy};
+
+use super::config::Config;
+use super::figures;
+use super::train::{Data, Policies};
+use crate::run::Run;
+
+/// Confidence level of Wilson's intervals.
+const LEVEL: f64 = 0.95;
+/// Decisions of one episode alone that are timed.
+const TIMED_DECISIONS: usize = 10;
+
+/// One policy over all episodes.
+pub struct Tried {
+    pub name: String,
+    pub normal: Vec<Episode>,
+    /// The same with a shove; none where it was not asked for.
+    pub shoved: Vec<Episode>,
+    /// Evaluations of a decision, undisturbed.
+    pub mean_evaluations: f64,
+    /// Milliseconds of a decision for one episode alone.
+    milliseconds: f64,
+    /// Multiply-accumulates of a decision.
+    macs: f64,
+}
+
+fn solved(episodes: &[Episode]) -> Vec<f64> {
+    episodes.iter().map(|e| f64::from(u8::from(e.solved))).collect()
+}
+
+fn success(episodes: &[Episode]) -> anyhow::Result<Estimate> {
+    let n = episodes.iter().filter(|e| e.solved).count();
+    Ok(wilson_interval(n, episodes.len(), LEVEL)?)
+}
+
+/// A percentage with its interval.
+fn percent(e: &Estimate) -> String {
+    format!("{:.1} [{:.1}, {:.1}]", 100.0 * e.value, 100.0 * e.interval.low, 100.0 * e.interval.high)
+}
+
+fn try_out(
+    config: &Config,
+    world: &World,
+    name: &str,
+    policy: &mut dyn Policy,
+    run: &Run,
+) -> anyhow::Result<Tried> {
+    let rollout = |policy: &mut dyn Policy, shove: bool| {
+        rollouts(world, policy, Rollouts { seed: run.seed(), n_episodes: config.eval.n_episodes, shove })
+    };
+    let normal = rollout(policy, false)?;
+    // Shoves belong to the world that has gates.
+    let shoved = if world.variant() == Variant::OneGap { rollout(policy, true)? } else { Vec::new() };
+    if run.should_stop() {
+        return Err(ebm_core::Error::stopped().into());
+    }
+    let all = || normal.iter().flat_map(|e| &e.decisions).map(|d| f64::from(d.n_evaluations));
+    let mean_evaluations = all().sum::<f64>() / all().count().max(1) as f64;
+    // One robot decides alone: that is what waits for the network.
+    let history = [[normal[0].states[0].observation(); TO]];
+    let begin = Instant::now();
+    for call in 0..TIMED_DECISIONS {
+        policy.act(&history, &[0], call)?;
+    }
+    let milliseconds = 1e3 * begin.elapsed().as_secs_f64() / TIMED_DECISIONS as f64;
+    let macs = config.decision_macs(mean_evaluations, name == "EBT-Policy");
+    Ok(Tried { name: name.to_owned(), normal, shoved, mean_evaluations, milliseconds, macs })
+}
+
+/// All policies in the order of the report: EBT-Policy, DDPM, the two DDIMs, cloning.
+fn try_all(config: &Config, world: &World, trained: &Policies, run: &Run) -> anyhow::Result<Vec<Tried>> {
+    let (seed, device) = (run.seed(), run.device());
+    let schedule = config.sampler.schedule.build()?;
+    let n = schedule.n_steps();
+    let [usual, few] = config.sampler.ddim_steps;
+    let chains = [
+        (format!("DDPM-{n}"), ReverseChain::ddpm(&schedule, n, ReverseVariance::Lower)?),
+        (format!("DDIM-{usual}"), ReverseChain::ddim(&schedule, usual, 0.0)?),
+        (format!("DDIM-{few}"), ReverseChain::ddim(&schedule, few, 0.0)?),
+    ];
+    let mut energy = energy_policy(config, trained, run)?;
+    let mut tried = vec![try_out(config, world, "EBT-Policy", &mut energy, run)?];
+    for (name, chain) in chains {
+        let mut policy = DiffusionPolicy::new(&trained.diffusion.net, chain, seed, device);
+        tried.push(try_out(config, world, &name, &mut policy, run)?);
+    }
+    let mut cloning = CloningPolicy { net: &trained.cloning.net, device };
+    tried.push(try_out(config, world, "cloning", &mut cloning, run)?);
+    Ok(tried)
+}
+
+fn energy_policy<'a>(config: &Config, trained: &'a Policies, run: &Run) -> anyhow::Result<EnergyPolicy<'a>> {
+    let (step_size, net) = (config.objective.step_size, &trained.energy.net);
+    Ok(EnergyPolicy::new(net, config.prediction(), step_size, run.seed(), run.device())?)
+}
+
+/// Scores of the first decisions after a shove, and of the decisions of the same number in the same episodes without
+/// one: `[energy, steps]` of both.
+fn shove_scores(tried: &Tried) -> [(Vec<f64>, Vec<f64>); 2] {
+    let mut scores: [(Vec<f64>, Vec<f64>); 2] = Default::default();
+    for (shoved, normal) in tried.shoved.iter().zip(&tried.normal) {
+        let Some(at) = shoved.decision_after_shove() else { continue };
+        for (score, of) in scores
+            .iter_mut()
+            .zip([(|d: &Decision| d.score) as fn(&_) -> f64, |d: &Decision| f64::from(d.n_evaluations)])
+        {
+            score.0.push(of(&shoved.decisions[at]));
+            score.1.extend(normal.decisions.get(at).map(of));
+        }
+    }
+    scores
+}
+
+/// The gates, tables and pictures of the world with one gap.
+pub fn one_gap(config: &Config, data: &Data, trained: &Policies, run: &mut Run) -> anyhow::Result<()> {
+    let tried = try_all(config, &data.world, trained, run)?;
+    report_table("One gap", &tried, run)?;
+    let resampling = Bootstrap { n_resamples: config.eval.n_resamples, seed: run.seed(), level: LEVEL };
+    let [energy, ddpm, _, few, cloning] = &tried[..] else { anyhow::bail!("five policies were tried") };
+    let own = success(&energy.normal)?;
+    let ci = Some((own.interval.low, own.interval.high));
+    run.report.judge_against("success", own.value, ci, success(&ddpm.normal)?.value)?;
+    run.report.judge("success_alone", own.value, ci)?;
+    run.report.judge("evaluations", energy.mean_evaluations, None)?;
+    run.report.judge_against("success_few_steps", own.value, ci, success(&few.normal)?.value)?;
+    let gain = paired_difference(&solved(&energy.shoved), &solved(&cloning.shoved), &resampling)?;
+    run.report.judge("shove", gain.interval.low, Some((gain.interval.low, gain.interval.high)))?;
+
+    let mut areas = Vec::new();
+    for (name, (after, before)) in ["energy", "steps"].into_iter().zip(shove_scores(energy)) {
+        run.report.metric(&format!("n_decisions_after_shove_{name}"), after.len() as f64);
+        if after.is_empty() || before.is_empty() {
+            continue; // too few episodes: the gate stays unjudged
+        }
+        let area = auroc_interval(&after, &before, &resampling)?;
+        run.report.metric(&format!("auroc_shoved_by_{name}"), area.value);
+        if name == config.eval.signal {
+            run.report.judge("auroc_shoved", area.value, Some((area.interval.low, area.interval.high)))?;
+        }
+        areas.push(vec![name.to_owned(), area.to_string()]);
+    }
+    run.report.table(
+        "Area under the curve, decisions after a shove against the same without",
+        &["signal", "area"],
+        areas,
+    );
+    let macs = config.step_macs();
+    for (name, macs) in ["energy", "diffusion", "cloning"].into_iter().zip(macs) {
+        run.report.metric(&format!("macs_per_training_step_{name}"), macs as f64);
+    }
+    figures::rollouts(config, data, &tried, run)?;
+    figures::energies(config, data, trained, run)
+}
+
+/// The same policies where two ways lead to the goal: reported, not gated.
+pub fn two_gaps(config: &Config, data: &Data, trained: &Policies, run: &mut Run) -> anyhow::Result<()> {
+    let tried = try_all(config, &data.world, trained, run)?;
+    report_table("Two gaps", &tried, run)?;
+    let stuck = |e: &&Episode| e.states.last().is_some_and(|s| s.disc[0] < WALL_X);
+    for t in &tried {
+        let share = t.normal.iter().filter(stuck).count() as f64 / t.normal.len() as f64;
+        run.report.metric(&format!("two_gaps_share_before_the_wall_{}", t.name), share);
+    }
+    figures::rollouts(config, data, &tried, run)
+}
+
+fn report_table(title: &str, tried: &[Tried], run: &mut Run) -> anyhow::Result<()> {
+    let mut rows = Vec::new();
+    let prefix = if title == "One gap" { "" } else { "two_gaps_" };
+    for (i, t) in tried.iter().enumerate() {
+        let normal = success(&t.normal)?;
+        let times = t.normal.iter().filter(|e| e.solved).map(|e| e.states.len() as f64 / 10.0 - 0.1);
+        let n = normal.value * t.normal.len() as f64;
+        let seconds = if n > 0.0 { times.sum::<f64>() / n } else { f64::NAN };
+        let mut metrics = vec![
+            (format!("{prefix}success"), normal.value),
+            (format!("{prefix}mean_evaluations"), t.mean_evaluations),
+            (format!("{prefix}macs_per_decision"), t.macs),
+            (format!("{prefix}milliseconds_per_decision"), t.milliseconds),
+        ];
+        let mut shown = "-".to_owned();
+        if !t.shoved.is_empty() {
+            let shoved = success(&t.shoved)?;
+            metrics.push((format!("{prefix}success_shoved"), shoved.value));
+            shown = percent(&shoved);
+        }
+        if i == 0 {
+            metrics.iter().for_each(|(name, value)| run.report.metric(name, *value));
+        } else {
+            let metrics: Vec<_> = metrics.iter().map(|(name, value)| (name.as_str(), *value)).collect();
+            run.report.control(&t.name, &metrics);
+        }
+        rows.push(vec![
+            t.name.clone(),
+            percent(&normal),
+            shown,
+            format!("{seconds:.1}"),
+            format!("{:.1}", t.mean_evaluations),
+            format!("{:.1}", t.macs / 1e6),
+            format!("{:.1}", t.milliseconds),
+        ]);
+    }
+    let header = [
+        "policy",
+        "success, %",
+        "shoved, %",
+        "seconds to success",
+        "evaluations",
+        "million MACs",
+        "ms alone",
+    ];
+    run.report.table(
+        &format!("{title}: success of each policy (Wilson 95%), cost of a decision"),
+        &header,
+        rows,
+    );
+    Ok(())
+}
