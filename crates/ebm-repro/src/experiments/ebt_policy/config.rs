@@ -40,6 +40,8 @@ pub enum Rms {
 pub struct ObjectiveSection {
     /// Alpha.
     pub step_size: f64,
+    /// Weight of the velocity.
+    pub momentum: f64,
     /// Divides `exp(E)` in the step size.
     pub tau: f64,
     /// See [`Rms`].
@@ -202,8 +204,8 @@ impl Config {
             LossOn::EveryStep => Graph::PerStep,
             LossOn::LastStep => Graph::LastStep,
         };
-        let n_steps = Steps::Between { from, to };
-        Descent { n_steps, graph, loss_on, ..policy_descent(normaliser, self.objective.tau) }
+        let (n_steps, momentum) = (Steps::Between { from, to }, self.objective.momentum);
+        Descent { n_steps, momentum, graph, loss_on, ..policy_descent(normaliser, self.objective.tau) }
     }
 
     /// The descent of prediction.
