@@ -20,6 +20,6 @@ mod wilson;
 
 pub use bootstrap::{Bootstrap, bootstrap, bootstrap_mean, bootstrap_stratified, paired_difference};
 pub use interval::{Estimate, Interval, percentile_interval};
-pub use spearman::{spearman, spearman_interval};
+pub use spearman::{spearman, spearman_interval, spearman_interval_of_groups};
 pub use student::{t_interval, t_quantile};
 pub use wilson::wilson_interval;

@@ -1,7 +1,7 @@
 //! Spearman's rank correlation: Pearson's correlation of the ranks, ties sharing their average rank.
 //! Source: Spearman 1904 (doi:10.2307/1412159).
 
-use ebm_core::Result;
+use ebm_core::{Error, Result};
 
 use crate::bootstrap::{Bootstrap, bootstrap, estimate};
 use crate::chains::average_ranks;
@@ -25,9 +25,31 @@ pub fn spearman(a: &[f64], b: &[f64]) -> Result<f64> {
 /// # Errors
 /// As [`spearman`], or unusable settings.
 pub fn spearman_interval(a: &[f64], b: &[f64], settings: &Bootstrap) -> Result<Estimate> {
+    spearman_interval_of_groups(a, b, 1, settings)
+}
+
+/// [`spearman_interval`] of items that come in groups of `group_size` in a row which may depend on each other (the
+/// positions of a sequence): whole groups are drawn again.
+///
+/// # Errors
+/// As [`spearman_interval`], or a number of items that is no multiple of `group_size`.
+pub fn spearman_interval_of_groups(
+    a: &[f64],
+    b: &[f64],
+    group_size: usize,
+    settings: &Bootstrap,
+) -> Result<Estimate> {
     let value = spearman(a, b)?;
-    let resamples = bootstrap(a.len(), settings.n_resamples, settings.seed, |items| {
-        let pick = |x: &[f64]| ranks(&items.iter().map(|&i| x[i]).collect::<Vec<_>>());
+    if group_size == 0 || !a.len().is_multiple_of(group_size) {
+        let limit = format!("a divisor of {}, the number of items", a.len());
+        return Err(Error::bad_value("group_size", group_size, limit, ""));
+    }
+    let n_groups = a.len() / group_size;
+    let resamples = bootstrap(n_groups, settings.n_resamples, settings.seed, |groups| {
+        let pick = |x: &[f64]| {
+            let picked = groups.iter().flat_map(|&g| &x[g * group_size..(g + 1) * group_size]);
+            ranks(&picked.copied().collect::<Vec<_>>())
+        };
         pearson(&pick(a), &pick(b))
     })?;
     estimate(value, &resamples, settings)
@@ -74,5 +96,26 @@ mod tests {
         let found =
             spearman_interval(&a, &b, &Bootstrap { n_resamples: 200, ..Bootstrap::default() }).unwrap();
         assert!(found.interval.contains(found.value) && found.interval.low > 0.5, "{found}");
+    }
+
+    /// For a bivariate normal of correlation r, Spearman's is 6 / pi asin(r / 2). Each pair stands four times: only the
+    /// groups are independent, and an interval over items is half as wide as it should be.
+    #[test]
+    fn groups_are_drawn_whole() {
+        use ebm_core::random::{Purpose, Stream};
+        let (r, mut stream) = (0.6f64, Stream::new(1, Purpose::User, 0));
+        let (mut a, mut b) = (Vec::new(), Vec::new());
+        for _ in 0..500 {
+            let (x, z) = (stream.normal(), stream.normal());
+            a.extend([x; 4]);
+            b.extend([r * x + (1.0 - r * r).sqrt() * z; 4]);
+        }
+        let settings = Bootstrap { n_resamples: 200, ..Bootstrap::default() };
+        let grouped = spearman_interval_of_groups(&a, &b, 4, &settings).unwrap();
+        let single = spearman_interval(&a, &b, &settings).unwrap();
+        assert!(grouped.interval.contains(6.0 / std::f64::consts::PI * (r / 2.0).asin()), "{grouped}");
+        let width = |e: &Estimate| e.interval.high - e.interval.low;
+        assert!((width(&grouped) / width(&single) - 2.0).abs() < 0.5);
+        assert!(spearman_interval_of_groups(&a, &b, 3, &settings).is_err());
     }
 }

@@ -3,12 +3,13 @@
 use ebm_core::Schedule;
 use ebm_models::jem::{JemConfig, JemWeights};
 use ebm_samplers::{Kernel, ReplayConfig, Ula};
+use ebm_train::TrainerConfig;
 use ebm_train::optim::OptimizerConfig;
-use ebm_train::{Limits, TrainerConfig};
 use serde::Deserialize;
 use tch::Tensor;
 
 use crate::experiment::Plan;
+use crate::experiments::training::TrainerSection;
 use crate::preset::Preset;
 use crate::usage::usage;
 
@@ -63,32 +64,6 @@ pub struct SamplerSection {
     pub capacity: usize,
     /// Probability of a fresh start.
     pub reinit: f64,
-}
-
-/// `[trainer]`.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TrainerSection {
-    /// Optimiser steps.
-    pub n_steps: u64,
-    /// Images per batch of each of the two orders.
-    pub batch_size: usize,
-    /// Learning rate.
-    pub learning_rate: Schedule,
-    /// Clip gradients to this norm.
-    #[serde(default)]
-    pub clip_norm: Option<f64>,
-    /// Average the weights.
-    #[serde(default)]
-    pub ema_decay: Option<f64>,
-    /// Steps between rows of the log.
-    pub log_every: u64,
-    /// Steps between checkpoints.
-    pub checkpoint_every: u64,
-    /// Checkpoints kept.
-    pub keep_last: usize,
-    /// The divergence watch.
-    pub limits: Limits,
 }
 
 /// `[eval]`.
@@ -204,18 +179,7 @@ impl Config {
     }
 
     pub fn jem_trainer(&self) -> TrainerConfig {
-        let t = &self.trainer;
-        TrainerConfig {
-            n_steps: t.n_steps,
-            learning_rate: t.learning_rate.clone(),
-            optimizer: self.optimizer.clone(),
-            clip_norm: t.clip_norm,
-            accumulate: 1,
-            ema_decay: t.ema_decay,
-            log_every: t.log_every,
-            checkpoint_every: t.checkpoint_every,
-            limits: t.limits.clone(),
-        }
+        self.trainer.config(&self.optimizer)
     }
 
     pub fn twin_trainer(&self) -> TrainerConfig {

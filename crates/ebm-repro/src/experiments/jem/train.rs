@@ -6,40 +6,16 @@ use ebm_core::torch::Params;
 use ebm_datasets::{Augment, BatchConfig};
 use ebm_models::jem::{JemNet, JemObjective, JemWeights, PairedSource};
 use ebm_samplers::ReplayBuffer;
-use ebm_train::logs::{LogSink, Loggers};
 use ebm_train::objectives::PersistentContrastiveDivergence;
-use ebm_train::{Checkpoints, Outcome, TrainObserver, Trainer, TrainerConfig, tensors};
-use tch::Tensor;
+use ebm_train::{Outcome, TrainerConfig, tensors};
 
 use super::Trained;
 use super::config::Config;
 use super::data::Data;
 use super::figures;
-use crate::run::{Progress, Run};
+use crate::experiments::training::Training;
+use crate::run::Run;
 use crate::usage::usage;
-
-/// Shows progress, writes logs.
-struct Watcher {
-    progress: Progress,
-    loggers: Loggers,
-}
-
-impl TrainObserver for Watcher {
-    fn log(&mut self, step: u64, values: &[(&str, f64)]) -> ebm_core::Result<()> {
-        self.progress.update(step, values.first().map(|(_, loss)| *loss));
-        self.loggers.scalars(step, values)?;
-        self.loggers.flush()
-    }
-
-    fn images(&mut self, step: u64, name: &str, images: &Tensor) -> ebm_core::Result<()> {
-        let png = figures::grid(images, 8).map_err(|e| ebm_core::Error::user(e.to_string()))?;
-        self.loggers.image(step, name, &png)
-    }
-
-    fn rewind(&mut self, step: u64) -> ebm_core::Result<()> {
-        self.loggers.rewind(step)
-    }
-}
 
 /// Train JEM, or load it when `--weights` was given (then there is no buffer).
 pub fn jem(
@@ -57,7 +33,7 @@ pub fn jem(
     }
     let mut objective = objective(config, config.weights(), config.sampler.capacity, run)?
         .with_validation(data.images(data.validation.x(), run.device())?);
-    let outcome = train(config, config.jem_trainer(), "jem", data, &params, &net, &mut objective, run)?;
+    let outcome = train(config, config.jem_trainer(), "jem", data, (&params, &net), &mut objective, run)?;
     Ok((Trained { params, net }, Some(objective), outcome))
 }
 
@@ -67,7 +43,8 @@ pub fn twin(config: &Config, data: &Data, run: &mut Run) -> anyhow::Result<(Trai
     let net = JemNet::new(&config.model, &mut params)?;
     let weights = JemWeights { marginal: 0.0, joint: 0.0, ..config.weights() };
     let mut objective = objective(config, weights, 1, run)?;
-    let outcome = train(config, config.twin_trainer(), "ce-twin", data, &params, &net, &mut objective, run)?;
+    let outcome =
+        train(config, config.twin_trainer(), "ce-twin", data, (&params, &net), &mut objective, run)?;
     Ok((Trained { params, net }, outcome))
 }
 
@@ -86,25 +63,13 @@ fn objective(
 
 fn train(
     config: &Config,
-    trainer_config: TrainerConfig,
+    trainer: TrainerConfig,
     label: &str,
     data: &Data,
-    params: &Params,
-    net: &JemNet,
+    (params, net): (&Params, &JemNet),
     objective: &mut JemObjective,
     run: &mut Run,
 ) -> anyhow::Result<Outcome> {
-    let is_jem = label == "jem";
-    let folder = run.checkpoints_dir();
-    let folder = if is_jem { folder } else { folder.join(label) };
-    let checkpoints = Checkpoints::new(folder, config.trainer.keep_last)?;
-    let n_steps = trainer_config.n_steps;
-    let mut trainer = Trainer::new(trainer_config, &config.identity, run.seed(), net, params, objective)?
-        .with_checkpoints(checkpoints);
-    let first = if run.resume() { trainer.resume(run.force())? } else { 0 };
-    // The twin is a control: its curve is not part of the run's log.
-    let loggers = if is_jem { run.open_loggers((first > 0).then_some(first))? } else { Loggers::default() };
-    let mut watcher = Watcher { progress: run.progress(label, n_steps, first), loggers };
     let augment = Augment {
         pad: config.data.pad,
         flip: config.data.flip,
@@ -114,13 +79,13 @@ fn train(
     let batch_size = config.trainer.batch_size.min(data.train.len());
     let batches = BatchConfig { batch_size, seed: run.seed(), augment, ..BatchConfig::default() };
     let mut source = PairedSource::new(&Arc::clone(&data.train), &batches, run.device());
-    let stop = run.stop_flag();
-    let outcome = trainer.run(&mut source, &mut watcher, &stop)?;
-    for event in trainer.events() {
-        run.report.event(event.step, &event.kind, &format!("{label}: {}", event.detail));
-    }
-    if trainer.ema_weights().is_some() && outcome == Outcome::Complete {
-        params.load(&trainer.weights())?;
-    }
-    Ok(outcome)
+    let training = Training {
+        label,
+        is_control: label != "jem",
+        config: trainer,
+        identity: &config.identity,
+        keep_last: config.trainer.keep_last,
+        grid: |images| figures::grid(images, 8),
+    };
+    training.run(net, params, objective, &mut source, run)
 }
