@@ -8,6 +8,7 @@
 //! - [`text`] turns documents into tokens, and tokens into the windows that models see; corpora may be larger than memory.
 //! - [`toys`] draws from two-dimensional laws, with the exact density where there is one.
 //! - [`push`] is a small control task with its physics, a scripted expert and a renderer.
+//! - [`moving_digits`] makes films of digits on a torus, and vectors of their frames.
 //! - [`Batches`] is the endless, resumable sequence of training batches.
 //! - [`outliers`] makes the sets that a density model should find unlikely.
 //!
@@ -21,6 +22,7 @@ mod digits;
 mod fashion_8x8;
 pub mod idx;
 mod mnist;
+pub mod moving_digits;
 pub mod outliers;
 mod pool;
 pub mod push;

@@ -46,7 +46,7 @@ fn product(gradient: &Tensor, v: &Tensor, y: &Tensor) -> Result<Tensor> {
     if !gradient.requires_grad() {
         return Ok(y.f_detach()?.f_zeros_like()?);
     }
-    let inner = gradient.f_mul(v)?.f_sum(y.kind())?;
+    let inner = tch::with_grad(|| gradient.f_mul(v)?.f_sum(y.kind()))?;
     let products = Tensor::f_run_backward(&[&inner], &[y], true, false)?;
     match products.into_iter().next() {
         Some(product) if product.defined() => Ok(product.f_detach()?),

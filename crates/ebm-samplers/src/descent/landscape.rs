@@ -78,7 +78,8 @@ pub fn gradient_of(energy: &Tensor, x: &Tensor, graph: bool) -> Result<Tensor> {
     if !energy.requires_grad() {
         return Ok(x.f_zeros_like()?);
     }
-    let sum = energy.f_sum(energy.kind())?;
+    // Whoever predicts may have switched graphs off: the sum needs one, or LibTorch crashes.
+    let sum = tch::with_grad(|| energy.f_sum(energy.kind()))?;
     let gradients = Tensor::f_run_backward(&[&sum], &[x], graph, graph)?;
     match gradients.into_iter().next() {
         Some(gradient) if gradient.defined() => Ok(gradient),

@@ -143,6 +143,18 @@ fn a_constant_in_the_energy_changes_nothing() {
     assert_eq!(run(0.0), run(5.0));
 }
 
+/// With graphs switched off around it, a descent and the curvature are the same.
+#[test]
+fn predictions_work_where_graphs_are_off() {
+    let descent = Descent { graph: Graph::None, ..Descent::default() };
+    let run =
+        || values(&descent.run(&Bowl::new(0.7), &items(&[1.0]), &scalar(0.4), &mut rng()).unwrap().last);
+    assert_eq!(tch::no_grad(run), run());
+    let bowl = Bowl::new(0.7);
+    let curvature = tch::no_grad(|| largest_curvature(&bowl, &items(&[1.0]), 0, 2, &mut rng())).unwrap();
+    assert!((values(&curvature)[0] - 0.7).abs() < 1e-14);
+}
+
 #[test]
 fn noise_and_normaliser_come_in_their_order() {
     // A step size at its floor and a flat energy leave the base as it is.
