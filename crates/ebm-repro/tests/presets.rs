@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-#[cfg(any(feature = "ebt-policy", feature = "ebt-text", feature = "jem"))]
+#[cfg(any(feature = "ebt-policy", feature = "ebt-text", feature = "ebwm", feature = "jem"))]
 use std::process::Command;
 
 use clap::ValueEnum;
@@ -19,6 +19,7 @@ fn every_preset_is_read_and_planned() {
         let built = match preset.info().feature.as_str() {
             "ebt-policy" => cfg!(feature = "ebt-policy"),
             "ebt-text" => cfg!(feature = "ebt-text"),
+            "ebwm" => cfg!(feature = "ebwm"),
             "jem" => cfg!(feature = "jem"),
             "samplers" => cfg!(feature = "samplers"),
             "toy" => cfg!(feature = "toy"),
@@ -39,6 +40,8 @@ fn every_preset_is_read_and_planned() {
                 "ebt-policy" => 8_635_650,
                 // Two embeddings, 7 D^2 and two norms a block, the last norm, the head, two step tokens, alpha.
                 "ebt-text" => 2 * 50_277 * 384 + 6 * (7 * 384 * 384 + 2 * 384) + 4 * 384 + 1,
+                // Derived in ebm-models: 12 blocks of 7 x 768^2 + 2 x 768, the last norm, the head, alpha.
+                "ebwm" => 49_565_185,
                 // One channel in instead of three: 288 weights fewer than the count derived in ebm-models.
                 "jem-fashion" => 36_471_338 - 288,
                 other => panic!("derive the size of {other} here"),
@@ -50,7 +53,7 @@ fn every_preset_is_read_and_planned() {
 
 /// One optimiser step of the paper's width at little depth and batch 1, through the whole experiment; one after the
 /// other, for memory.
-#[cfg(any(feature = "ebt-policy", feature = "ebt-text", feature = "jem"))]
+#[cfg(any(feature = "ebt-policy", feature = "ebt-text", feature = "ebwm", feature = "jem"))]
 #[test]
 fn the_papers_presets_take_a_step() {
     let built = [
@@ -58,6 +61,8 @@ fn the_papers_presets_take_a_step() {
         "ebt-policy",
         #[cfg(feature = "ebt-text")]
         "ebt-text",
+        #[cfg(feature = "ebwm")]
+        "ebwm",
         #[cfg(feature = "jem")]
         "jem-fashion",
     ];

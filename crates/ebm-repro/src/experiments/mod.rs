@@ -4,6 +4,8 @@
 mod ebt_policy;
 #[cfg(feature = "ebt-text")]
 mod ebt_text;
+#[cfg(feature = "ebwm")]
+mod ebwm;
 #[cfg(feature = "jem")]
 mod jem;
 #[cfg(feature = "samplers")]
@@ -21,6 +23,8 @@ pub static ALL: &[&dyn Experiment] = &[
     &ebt_text::EbtText,
     #[cfg(feature = "ebt-policy")]
     &ebt_policy::EbtPolicy,
+    #[cfg(feature = "ebwm")]
+    &ebwm::WorldModel,
     #[cfg(feature = "jem")]
     &jem::DIGITS,
     #[cfg(feature = "jem")]

@@ -1,6 +1,9 @@
 //! What the training of most experiments has in common: the table `[trainer]`, and one run of the trainer with its
 //! progress bar, logs, checkpoints, resume and events.
 
+use std::fs;
+use std::path::Path;
+
 use ebm_core::Schedule;
 use ebm_core::torch::Params;
 use ebm_train::logs::{JsonlWriter, LogSink, Loggers};
@@ -9,6 +12,7 @@ use ebm_train::{
     BatchSource, Checkpoints, Limits, Objective, Outcome, TrainObserver, Trainer, TrainerConfig,
 };
 use serde::Deserialize;
+use serde_json::Value;
 use tch::Tensor;
 
 use crate::run::{Progress, Run};
@@ -147,5 +151,31 @@ impl TrainObserver for Watcher {
 
     fn rewind(&mut self, step: u64) -> ebm_core::Result<()> {
         self.loggers.rewind(step)
+    }
+}
+
+/// The rows of a log.
+pub struct History(Vec<Value>);
+
+impl History {
+    /// Reads `metrics.jsonl`, or a control's `<label>.jsonl`; a file that is not there has no rows.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn read(path: &Path) -> anyhow::Result<Self> {
+        let text = if path.exists() { fs::read_to_string(path)? } else { String::new() };
+        Ok(Self(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()))
+    }
+
+    /// `(x, y)` of every row that has an `x` (`step` or `wall_s`); a `y` that is missing or null is not a number.
+    pub fn points(&self, x: &str, y: &str) -> Vec<(f64, f64)> {
+        let point = |row: &Value| Some((row[x].as_f64()?, row[y].as_f64().unwrap_or(f64::NAN)));
+        self.0.iter().filter_map(point).collect()
+    }
+
+    /// The largest magnitude of `name` after step `from`; a value that is not a number counts as infinite.
+    pub fn largest(&self, name: &str, from: f64) -> f64 {
+        let after = self.points("step", name).into_iter().filter(|(step, _)| *step > from);
+        after.map(|(_, v)| if v.is_nan() { f64::INFINITY } else { v.abs() }).fold(0.0, f64::max)
     }
 }

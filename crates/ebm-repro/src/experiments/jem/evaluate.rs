@@ -17,6 +17,7 @@ use super::config::Config;
 use super::data::{self, Data};
 use super::figures;
 use crate::experiment::Status;
+use crate::experiments::training::History;
 use crate::run::Run;
 
 /// Images scored at a time.
@@ -225,7 +226,7 @@ pub fn evaluate(
     ]);
 
     // The course of training.
-    let history = figures::History::read(run)?;
+    let history = History::read(&run.out().join("metrics.jsonl"))?;
     if buffer.is_some() {
         let settled = config.eval.settle * config.trainer.n_steps as f64;
         let gap = history.largest("validation_gap", settled);

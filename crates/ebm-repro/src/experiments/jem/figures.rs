@@ -1,45 +1,21 @@
 //! The pictures of JEM's report.
 
-use std::fs;
-
 use ebm_metrics::classification::Calibration;
 use ebm_models::jem::JemNet;
 use ebm_models::joint::JointEnergy;
 use ebm_train::logs::ImageGrid;
 use ebm_train::objectives::run_chains;
-use serde_json::Value;
 use tch::{Device, Kind, Tensor};
 
 use super::config::Config;
 use super::data::{Data, NOISE, SHOWN_CHAINS, TRAIN, evaluation_rng};
 use super::evaluate::{Scores, score};
+use crate::experiments::training::History;
 use crate::plots::{Axes, Series, histograms, lines, reliability};
 use crate::run::Run;
 
 /// Images in a sample grid: ten of each class.
 const PER_CLASS: usize = 10;
-
-/// The rows of `metrics.jsonl`.
-pub struct History(Vec<Value>);
-
-impl History {
-    pub fn read(run: &Run) -> anyhow::Result<Self> {
-        let path = run.out().join("metrics.jsonl");
-        let text = if path.exists() { fs::read_to_string(path)? } else { String::new() };
-        Ok(Self(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()))
-    }
-
-    fn points(&self, name: &str) -> Vec<(f64, f64)> {
-        let point = |row: &Value| Some((row["step"].as_f64()?, row[name].as_f64().unwrap_or(f64::NAN)));
-        self.0.iter().filter_map(point).collect()
-    }
-
-    /// The largest magnitude of `name` after step `from`; a value that is not a number counts as infinite.
-    pub fn largest(&self, name: &str, from: f64) -> f64 {
-        let after = self.points(name).into_iter().filter(|(step, _)| *step > from);
-        after.map(|(_, v)| if v.is_nan() { f64::INFINITY } else { v.abs() }).fold(0.0, f64::max)
-    }
-}
 
 /// Uniform images, as many as the buffer has (or as the twin's).
 pub fn noise(config: &Config, buffer: Option<&Tensor>, seed: u64, device: Device) -> anyhow::Result<Tensor> {
@@ -167,7 +143,7 @@ pub fn draw(
         ("levels", "Energy levels", "mean E", &["energy_validation", "energy_buffer"][..]),
         ("gradient", "Gradient norm", "norm before clipping", &["grad_norm"][..]),
     ] {
-        let series: Vec<Series> = names.iter().map(|n| Series::new(n, history.points(n))).collect();
+        let series: Vec<Series> = names.iter().map(|n| Series::new(n, history.points("step", n))).collect();
         run.report.figure_svg(id, title, "", lines(&Axes::new("step", axis), &series)?);
     }
     Ok(())
