@@ -1,7 +1,9 @@
 //! What is measured of EBWM and its controls, and the gates.
 
 use ebm_metrics::classification::auroc;
-use ebm_metrics::{Bootstrap, Estimate, bootstrap_mean, paired_difference, spearman_interval_of_groups};
+use ebm_metrics::{
+    Bootstrap, Estimate, bootstrap_mean, paired_difference, spearman, spearman_interval_of_groups,
+};
 use ebm_models::ebwm::{Ebwm, FrameTransformer};
 
 use super::config::{COPY, Config, TRANSFORMER};
@@ -89,6 +91,20 @@ pub fn evaluate(
         report.metric("spearman_energy_error_later", later.value);
         rows.push(vec!["the same without the first position".into(), later.to_string()]);
     }
+    // Energies have no common zero across positions: the same within each, and of what the descent gained.
+    let within: Vec<f64> = (0..s)
+        .map(|position| {
+            let at = |x: &[f64]| -> Vec<f64> { x.iter().skip(position).step_by(s).copied().collect() };
+            spearman(&at(energies), &at(errors))
+        })
+        .collect::<ebm_core::Result<_>>()?;
+    let drop: Vec<f64> =
+        judged.own.energies[0].iter().zip(energies).map(|(first, last)| first - last).collect();
+    let of_drop = spearman_interval_of_groups(&drop, errors, s, &resampling)?;
+    report.metric("spearman_within_position", mean(&within));
+    report.metric("spearman_drop_error", of_drop.value);
+    rows.push(vec!["the same within a position, mean over positions".into(), number(mean(&within))]);
+    rows.push(vec!["Spearman of the energy's fall and final error".into(), of_drop.to_string()]);
     report.table("What the energy knows (95% intervals over films)", &["", "EBWM"], rows);
 
     thinking(config, &judged.own, &resampling, run)?;
