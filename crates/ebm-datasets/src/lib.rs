@@ -24,6 +24,8 @@ pub mod idx;
 mod mnist;
 pub mod moving_digits;
 pub mod outliers;
+#[cfg(feature = "pictures")]
+mod png_folder;
 mod pool;
 pub mod push;
 mod split;
@@ -39,5 +41,7 @@ pub use dataset::Dataset;
 pub use digits::{DIGITS_SPLIT_SEED, digits, digits_split};
 pub use fashion_8x8::fashion_8x8;
 pub use mnist::{Part, fashion_mnist, images_from_idx, mnist};
+#[cfg(feature = "pictures")]
+pub use png_folder::images_from_png_folder;
 pub use standardise::Standardiser;
 pub use transform::dequantise;

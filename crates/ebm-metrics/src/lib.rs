@@ -8,6 +8,7 @@ mod bootstrap;
 pub mod chains;
 mod check;
 pub mod classification;
+pub mod images;
 mod interval;
 pub mod linalg;
 #[cfg(feature = "plots")]

@@ -1,5 +1,7 @@
 //! The experiments, one file each behind its cargo feature.
 
+#[cfg(feature = "ebt-denoise")]
+mod ebt_denoise;
 #[cfg(feature = "ebt-policy")]
 mod ebt_policy;
 #[cfg(feature = "ebt-text")]
@@ -19,6 +21,8 @@ use crate::experiment::Experiment;
 
 /// Every experiment compiled in: one line each.
 pub static ALL: &[&dyn Experiment] = &[
+    #[cfg(feature = "ebt-denoise")]
+    &ebt_denoise::EbtDenoise,
     #[cfg(feature = "ebt-text")]
     &ebt_text::EbtText,
     #[cfg(feature = "ebt-policy")]
