@@ -2,11 +2,13 @@
 
 #![allow(clippy::unwrap_used)]
 
-<<<<<<< HEAD
-#[cfg(any(feature = "ebt-policy", feature = "ebt-text", feature = "ebwm", feature = "jem"))]
-=======
-#[cfg(any(feature = "ebt-denoise", feature = "ebt-policy", feature = "ebt-text", feature = "jem"))]
->>>>>>> 62cbff5 (The experiment of EBT on images: one step of descent beside DDIM and plain regression, its preset fixed on validation images; PSNR, and folders of PNG images as data)
+#[cfg(any(
+    feature = "ebt-denoise",
+    feature = "ebt-policy",
+    feature = "ebt-text",
+    feature = "ebwm",
+    feature = "jem"
+))]
 use std::process::Command;
 
 use clap::ValueEnum;
@@ -45,13 +47,10 @@ fn every_preset_is_read_and_planned() {
                 "ebt-policy" => 8_635_650,
                 // Two embeddings, 7 D^2 and two norms a block, the last norm, the head, two step tokens, alpha.
                 "ebt-text" => 2 * 50_277 * 384 + 6 * (7 * 384 * 384 + 2 * 384) + 4 * 384 + 1,
-<<<<<<< HEAD
                 // Derived in ebm-models: 12 blocks of 7 x 768^2 + 2 x 768, the last norm, the head, alpha.
                 "ebwm" => 49_565_185,
-=======
                 // Blocks 12 D^2 + 12 D, embedding 769 D, last modulation 2 D^2 + 2 D, condition, head and step size.
                 "ebt-denoise" => 24 * (12 * 1536 * 1536 + 12 * 1536) + 2 * 1536 * 1536 + 773 * 1536 + 1,
->>>>>>> 62cbff5 (The experiment of EBT on images: one step of descent beside DDIM and plain regression, its preset fixed on validation images; PSNR, and folders of PNG images as data)
                 // One channel in instead of three: 288 weights fewer than the count derived in ebm-models.
                 "jem-fashion" => 36_471_338 - 288,
                 other => panic!("derive the size of {other} here"),
@@ -63,11 +62,13 @@ fn every_preset_is_read_and_planned() {
 
 /// One optimiser step of the paper's width at little depth and batch 1, through the whole experiment; one after the
 /// other, for memory.
-<<<<<<< HEAD
-#[cfg(any(feature = "ebt-policy", feature = "ebt-text", feature = "ebwm", feature = "jem"))]
-=======
-#[cfg(any(feature = "ebt-denoise", feature = "ebt-policy", feature = "ebt-text", feature = "jem"))]
->>>>>>> 62cbff5 (The experiment of EBT on images: one step of descent beside DDIM and plain regression, its preset fixed on validation images; PSNR, and folders of PNG images as data)
+#[cfg(any(
+    feature = "ebt-denoise",
+    feature = "ebt-policy",
+    feature = "ebt-text",
+    feature = "ebwm",
+    feature = "jem"
+))]
 #[test]
 fn the_papers_presets_take_a_step() {
     let built = [
