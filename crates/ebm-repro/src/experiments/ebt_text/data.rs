@@ -37,7 +37,7 @@ impl Data {
         let is_own = own.is_some();
         let parts = match own {
             _ if run.is_smoke() => Texts::new("smoke", vec![SMOKE.to_owned()])?.split_contiguous()?,
-            Some(path) => texts_at(&path).map_err(|e| usage(format!("data.path: {e}")))?,
+            Some(path) => texts_at(path).map_err(|e| usage(format!("data.path: {e}")))?,
             None if config.data.source == "sotu" => {
                 run.data_set("sotu")?;
                 state_of_the_union(run.data_dir())?
