@@ -83,11 +83,24 @@ pub fn demonstrations(world: &World, seed: u64, n: usize, noise_std: f64) -> Res
     ))
 }
 
-/// All windows of the episodes, one a row: `[windows, WINDOW]`.
+/// The root mean square of the actions' components.
+pub fn action_rms(episodes: &[Demonstration]) -> f64 {
+    let (sum, n) = episodes
+        .iter()
+        .flat_map(|e| e.actions.as_flattened())
+        .fold((0.0, 0), |(sum, n), a| (sum + a * a, n + 1));
+    (sum / f64::from(n.max(1))).sqrt()
+}
+
+/// All windows of the episodes, one a row: `[windows, WINDOW]`. Actions are divided by `action_scale` (1 leaves them);
+/// [`super::ScaledPolicy`] undoes it.
 ///
 /// # Errors
-/// No episodes.
-pub fn windows(episodes: &[Demonstration]) -> Result<Dataset> {
+/// No episodes, or a scale that is not above 0.
+pub fn windows(episodes: &[Demonstration], action_scale: f64) -> Result<Dataset> {
+    if !(action_scale > 0.0 && action_scale.is_finite()) {
+        return Err(Error::bad_value("action_scale", action_scale, "above 0 and finite", "1 leaves actions"));
+    }
     let mut rows = Vec::new();
     for episode in episodes {
         let length = episode.actions.len() as i64;
@@ -98,7 +111,7 @@ pub fn windows(episodes: &[Demonstration]) -> Result<Dataset> {
                 rows.extend(episode.states[frame(t)].observation());
             }
             for t in 0..TP {
-                rows.extend(episode.actions[frame(t)].map(|a| a as f32));
+                rows.extend(episode.actions[frame(t)].map(|a| (a / action_scale) as f32));
             }
         }
     }
@@ -109,6 +122,7 @@ pub fn windows(episodes: &[Demonstration]) -> Result<Dataset> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::rollout::{Chunk, Policy, ScaledPolicy};
     use super::super::world::Variant;
     use super::*;
 
@@ -121,7 +135,7 @@ mod tests {
             actions: (0..n).map(|i| [i as f64 / 100.0, 0.0]).collect(),
             solved: true,
         };
-        let set = windows(&[episode]).unwrap();
+        let set = windows(&[episode], 1.0).unwrap();
         // From -1 to 12 - 16 + 8 - 1 = 3.
         assert_eq!(set.len(), 5);
         let row = |i: usize| {
@@ -141,10 +155,40 @@ mod tests {
     }
 
     #[test]
+    fn actions_in_units_of_their_rms_are_multiplied_back() {
+        struct Says([[f32; ACTION]; TP]);
+        impl Policy for Says {
+            fn act(
+                &mut self,
+                history: &[[[f32; OBSERVATION]; TO]],
+                _: &[usize],
+                _: usize,
+            ) -> Result<Vec<Chunk>> {
+                Ok(history.iter().map(|_| Chunk { actions: self.0, n_evaluations: 1, score: 0.0 }).collect())
+            }
+        }
+        let state = State { agent: [0.0; 2], velocity: [0.0; 2], disc: [0.0; 2] };
+        let actions = [[0.3, -0.4], [0.0, 0.5]].repeat(8);
+        let episode = Demonstration { states: vec![state; 16], actions, solved: true };
+        let action_scale = action_rms(std::slice::from_ref(&episode));
+        assert!((action_scale - 0.125f64.sqrt()).abs() < 1e-12);
+        let set = windows(std::slice::from_ref(&episode), action_scale).unwrap();
+        let row = &set.item(1).unwrap()[TO * OBSERVATION..];
+        assert!((row.iter().map(|a| a * a).sum::<f32>() / 32.0 - 1.0).abs() < 1e-6);
+        let policy = Says(*row.as_chunks::<ACTION>().0.first_chunk().unwrap());
+        let chunks = ScaledPolicy { policy, action_scale }.act(&[[[0.0; OBSERVATION]; TO]], &[0], 0).unwrap();
+        let found = chunks[0].actions.as_flattened().iter().zip(episode.actions.as_flattened());
+        assert!(found.into_iter().all(|(a, b)| (f64::from(*a) - b).abs() < 1e-7));
+        for wrong in [0.0, -1.0, f64::NAN] {
+            assert!(windows(std::slice::from_ref(&episode), wrong).is_err());
+        }
+    }
+
+    #[test]
     fn demonstrations_are_a_function_of_the_seed_and_all_successful() {
         let world = World::new(Variant::OneGap);
         let [a, b, c] =
-            [7, 7, 8].map(|seed| windows(&demonstrations(&world, seed, 3, 0.05).unwrap()).unwrap());
+            [7, 7, 8].map(|seed| windows(&demonstrations(&world, seed, 3, 0.05).unwrap(), 1.0).unwrap());
         assert_eq!(a, b);
         assert_ne!(a, c);
         assert!(a.values().iter().all(|v| v.abs() <= 1.0));

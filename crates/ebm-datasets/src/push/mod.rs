@@ -19,12 +19,12 @@ mod rollout;
 mod world;
 
 pub use demonstrations::{
-    ACTION, Demonstration, OBSERVATION, TA, TO, TP, WINDOW, demonstrate, demonstrations, windows,
+    ACTION, Demonstration, OBSERVATION, TA, TO, TP, WINDOW, action_rms, demonstrate, demonstrations, windows,
 };
 pub use episode::{EpisodeId, MAX_ACTIONS, SHOVE, Shove, Split};
 pub use expert::Expert;
 pub use geometry::{Rect, Vec2, penetration};
-pub use rollout::{Chunk, Decision, Episode, Policy, Rollouts, rollouts};
+pub use rollout::{Chunk, Decision, Episode, Policy, Rollouts, ScaledPolicy, rollouts};
 pub use world::{
     AGENT_RADIUS, DISC_RADIUS, GAP_HALF_WIDTH, GAP_OFFSET, LAG, PHYSICS_STEP, SLOT_HALF_WIDTH, SLOT_X,
     STEPS_PER_ACTION, State, Variant, WALL_X, World,

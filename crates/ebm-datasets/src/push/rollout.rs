@@ -33,6 +33,31 @@ pub trait Policy {
     ) -> Result<Vec<Chunk>>;
 }
 
+/// A policy whose actions come in units of `action_scale`: see [`super::windows`].
+pub struct ScaledPolicy<P> {
+    /// Decides in those units.
+    pub policy: P,
+    /// What its actions are multiplied by.
+    pub action_scale: f64,
+}
+
+impl<P: Policy> Policy for ScaledPolicy<P> {
+    fn act(
+        &mut self,
+        history: &[[[f32; OBSERVATION]; TO]],
+        episodes: &[usize],
+        call: usize,
+    ) -> Result<Vec<Chunk>> {
+        let mut chunks = self.policy.act(history, episodes, call)?;
+        for chunk in &mut chunks {
+            for a in chunk.actions.as_flattened_mut() {
+                *a *= self.action_scale as f32;
+            }
+        }
+        Ok(chunks)
+    }
+}
+
 /// Which episodes to run.
 #[derive(Clone, Copy, Debug)]
 pub struct Rollouts {

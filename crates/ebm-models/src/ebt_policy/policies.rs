@@ -112,9 +112,9 @@ pub struct DiffusionPolicy<'a> {
 }
 
 impl<'a> DiffusionPolicy<'a> {
-    /// Guesses of the clean chunk are clamped to `[-1, 1]`, as in the released code.
-    pub fn new(net: &'a PolicyNet, chain: ReverseChain, seed: u64, device: Device) -> Self {
-        Self { net, chain: chain.clip(1.0), seed, device }
+    /// Guesses of the clean chunk are clamped to `[-bound, bound]`: 1 in the released code, where actions end there.
+    pub fn new(net: &'a PolicyNet, chain: ReverseChain, bound: f64, seed: u64, device: Device) -> Self {
+        Self { net, chain: chain.clip(bound), seed, device }
     }
 }
 
@@ -185,7 +185,7 @@ mod tests {
         let ddim = ReverseChain::ddim(&schedule, 5, 0.0).unwrap();
         let policies: [(Box<dyn Policy>, std::ops::RangeInclusive<u32>); 3] = [
             (Box::new(EnergyPolicy::new(&plain, descent, 1.0, 3, Device::Cpu).unwrap()), 2..=20),
-            (Box::new(DiffusionPolicy::new(&timed, ddim, 3, Device::Cpu)), 5..=5),
+            (Box::new(DiffusionPolicy::new(&timed, ddim, 1.0, 3, Device::Cpu)), 5..=5),
             (Box::new(CloningPolicy { net: &plain, device: Device::Cpu }), 1..=1),
         ];
         let history: Vec<_> = (0..4).map(|i| [[0.1 * i as f32; OBSERVATION]; TO]).collect();
@@ -200,7 +200,7 @@ mod tests {
         // Ancestral sampling draws for the whole batch: only its shape is promised.
         let ddpm = ReverseChain::ddpm(&schedule, 20, ReverseVariance::Lower).unwrap();
         let chunks =
-            DiffusionPolicy::new(&timed, ddpm, 3, Device::Cpu).act(&history, &[0, 1, 2, 3], 0).unwrap();
+            DiffusionPolicy::new(&timed, ddpm, 1.0, 3, Device::Cpu).act(&history, &[0, 1, 2, 3], 0).unwrap();
         assert!(chunks.len() == 4 && chunks.iter().all(|c| c.n_evaluations == 20));
         assert!(chunks.iter().flat_map(|c| c.actions.as_flattened()).all(|a| a.abs() <= 1.0));
     }

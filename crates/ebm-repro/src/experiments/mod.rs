@@ -25,6 +25,8 @@ pub static ALL: &[&dyn Experiment] = &[
     &ebt_denoise::EbtDenoise,
     #[cfg(feature = "ebt-text")]
     &ebt_text::EbtText,
+    #[cfg(feature = "ebt-text")]
+    &ebt_text::EbtScaling,
     #[cfg(feature = "ebt-policy")]
     &ebt_policy::EbtPolicy,
     #[cfg(feature = "ebwm")]

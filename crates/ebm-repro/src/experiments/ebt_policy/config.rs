@@ -22,6 +22,9 @@ pub struct DataSection {
     pub n_demonstrations: usize,
     /// Standard deviation of the noise on the expert's actions.
     pub action_noise: f64,
+    /// Whether networks see actions in units of the demonstrations' root mean square. Candidates of the descent have
+    /// a root mean square of 1, so actions that are much smaller would leave the last step most of the way.
+    pub unit_actions: bool,
 }
 
 /// Over what the root mean square of a candidate is taken.

@@ -2,11 +2,16 @@
 
 use std::time::Instant;
 
-use ebm_datasets::push::{Decision, Episode, Policy, Rollouts, TO, Variant, WALL_X, World, rollouts};
+use anyhow::Context as _;
+use ebm_datasets::push::{
+    ACTION, Decision, Episode, EpisodeId, OBSERVATION, Policy, Rollouts, ScaledPolicy, Split, TA, TO,
+    Variant, WALL_X, World, demonstrate, rollouts, windows,
+};
 use ebm_metrics::classification::auroc_interval;
 use ebm_metrics::{Bootstrap, Estimate, paired_difference, wilson_interval};
 use ebm_models::diffusion::{ReverseChain, ReverseVariance};
 use ebm_models::ebt_policy::{CloningPolicy, DiffusionPolicy, EnergyPolicy};
+use ebm_samplers::descent::{Descent, Steps, Stop};
 
 use super::config::Config;
 use super::figures;
@@ -18,6 +23,9 @@ const LEVEL: f64 = 0.95;
 /// Decisions of one episode alone that are timed.
 const TIMED_DECISIONS: usize = 10;
 
+/// Episodes of the expert that no policy learned from, for the error of actions.
+const HELD_OUT: u64 = 20;
+
 /// One policy over all episodes.
 pub struct Tried {
     pub name: String,
@@ -26,6 +34,8 @@ pub struct Tried {
     pub shoved: Vec<Episode>,
     /// Evaluations of a decision, undisturbed.
     pub mean_evaluations: f64,
+    /// Mean squared difference from the expert's actions, of those that would be executed, in its own episodes.
+    action_error: f64,
     /// Milliseconds of a decision for one episode alone.
     milliseconds: f64,
     /// Multiply-accumulates of a decision.
@@ -48,11 +58,13 @@ fn percent(e: &Estimate) -> String {
 
 fn try_out(
     config: &Config,
-    world: &World,
+    data: &Data,
     name: &str,
-    policy: &mut dyn Policy,
+    policy: impl Policy,
     run: &Run,
 ) -> anyhow::Result<Tried> {
+    let world = &data.world;
+    let policy = &mut ScaledPolicy { policy, action_scale: data.action_scale };
     let rollout = |policy: &mut dyn Policy, shove: bool| {
         rollouts(world, policy, Rollouts { seed: run.seed(), n_episodes: config.eval.n_episodes, shove })
     };
@@ -71,12 +83,59 @@ fn try_out(
         policy.act(&history, &[0], call)?;
     }
     let milliseconds = 1e3 * begin.elapsed().as_secs_f64() / TIMED_DECISIONS as f64;
+    let action_error = HeldOut::new(config, world, run.seed())?.error(policy)?;
     let macs = config.decision_macs(mean_evaluations, name == "EBT-Policy");
-    Ok(Tried { name: name.to_owned(), normal, shoved, mean_evaluations, milliseconds, macs })
+    Ok(Tried { name: name.to_owned(), normal, shoved, mean_evaluations, action_error, milliseconds, macs })
+}
+
+/// Windows of the expert's own episodes that no policy learned from: what a policy knows before its mistakes lead it
+/// elsewhere.
+struct HeldOut {
+    histories: Vec<[[f32; OBSERVATION]; TO]>,
+    /// The actions that would be executed.
+    wanted: Vec<Vec<[f32; ACTION]>>,
+}
+
+impl HeldOut {
+    fn new(config: &Config, world: &World, seed: u64) -> anyhow::Result<Self> {
+        let episodes = (0..HELD_OUT)
+            .map(|number| EpisodeId { seed, split: Split::Evaluation, number })
+            .map(|id| demonstrate(world, id, config.data.action_noise))
+            .collect::<ebm_core::Result<Vec<_>>>()?;
+        let windows = windows(&episodes, 1.0)?;
+        let (mut histories, mut wanted) = (Vec::new(), Vec::new());
+        for row in (0..windows.len()).filter_map(|i| windows.item(i)) {
+            let (seen, actions) = row.split_at(TO * OBSERVATION);
+            let (frames, _) = seen.as_chunks::<OBSERVATION>();
+            histories.push(*frames.first_chunk::<TO>().context("a window holds the observations")?);
+            wanted.push(actions.as_chunks::<ACTION>().0[TO - 1..TO - 1 + TA].to_vec());
+        }
+        Ok(Self { histories, wanted })
+    }
+
+    /// Mean squared difference of the executed actions from the expert's.
+    fn error(&self, policy: &mut dyn Policy) -> anyhow::Result<f64> {
+        let episodes: Vec<usize> = (0..self.histories.len()).collect();
+        let chunks = policy.act(&self.histories, &episodes, 0)?;
+        let mut sum = 0.0;
+        for (chunk, wanted) in chunks.iter().zip(&self.wanted) {
+            let found = chunk.actions[TO - 1..TO - 1 + TA].as_flattened();
+            sum +=
+                found.iter().zip(wanted.as_flattened()).map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>();
+        }
+        Ok(sum / (chunks.len() * TA * ACTION) as f64)
+    }
+
+    /// Mean square of the expert's actions: the error of a policy that stays where it is.
+    fn mean_square(&self) -> f64 {
+        let squares: Vec<f64> =
+            self.wanted.iter().flat_map(|w| w.as_flattened()).map(|a| f64::from(a * a)).collect();
+        squares.iter().sum::<f64>() / squares.len() as f64
+    }
 }
 
 /// All policies in the order of the report: EBT-Policy, DDPM, the two DDIMs, cloning.
-fn try_all(config: &Config, world: &World, trained: &Policies, run: &Run) -> anyhow::Result<Vec<Tried>> {
+fn try_all(config: &Config, data: &Data, trained: &Policies, run: &Run) -> anyhow::Result<Vec<Tried>> {
     let (seed, device) = (run.seed(), run.device());
     let schedule = config.sampler.schedule.build()?;
     let n = schedule.n_steps();
@@ -86,14 +145,15 @@ fn try_all(config: &Config, world: &World, trained: &Policies, run: &Run) -> any
         (format!("DDIM-{usual}"), ReverseChain::ddim(&schedule, usual, 0.0)?),
         (format!("DDIM-{few}"), ReverseChain::ddim(&schedule, few, 0.0)?),
     ];
-    let mut energy = energy_policy(config, trained, run)?;
-    let mut tried = vec![try_out(config, world, "EBT-Policy", &mut energy, run)?];
+    let energy = energy_policy(config, trained, run)?;
+    let mut tried = vec![try_out(config, data, "EBT-Policy", energy, run)?];
     for (name, chain) in chains {
-        let mut policy = DiffusionPolicy::new(&trained.diffusion.net, chain, seed, device);
-        tried.push(try_out(config, world, &name, &mut policy, run)?);
+        let bound = 1.0 / data.action_scale; // actions end at 1
+        let policy = DiffusionPolicy::new(&trained.diffusion.net, chain, bound, seed, device);
+        tried.push(try_out(config, data, &name, policy, run)?);
     }
-    let mut cloning = CloningPolicy { net: &trained.cloning.net, device };
-    tried.push(try_out(config, world, "cloning", &mut cloning, run)?);
+    let cloning = CloningPolicy { net: &trained.cloning.net, device };
+    tried.push(try_out(config, data, "cloning", cloning, run)?);
     Ok(tried)
 }
 
@@ -121,7 +181,7 @@ fn shove_scores(tried: &Tried) -> [(Vec<f64>, Vec<f64>); 2] {
 
 /// The gates, tables and pictures of the world with one gap.
 pub fn one_gap(config: &Config, data: &Data, trained: &Policies, run: &mut Run) -> anyhow::Result<()> {
-    let tried = try_all(config, &data.world, trained, run)?;
+    let tried = try_all(config, data, trained, run)?;
     report_table("One gap", &tried, run)?;
     let resampling = Bootstrap { n_resamples: config.eval.n_resamples, seed: run.seed(), level: LEVEL };
     let [energy, ddpm, _, few, cloning] = &tried[..] else { anyhow::bail!("five policies were tried") };
@@ -157,12 +217,29 @@ pub fn one_gap(config: &Config, data: &Data, trained: &Policies, run: &mut Run) 
         run.report.metric(&format!("macs_per_training_step_{name}"), macs as f64);
     }
     figures::rollouts(config, data, &tried, run)?;
+    errors(config, data, trained, run)?;
     figures::energies(config, data, trained, run)
+}
+
+/// The error of actions after each number of evaluations, with no stop before.
+fn errors(config: &Config, data: &Data, trained: &Policies, run: &mut Run) -> anyhow::Result<()> {
+    let held_out = HeldOut::new(config, &data.world, run.seed())?;
+    run.report.metric("mean_square_of_actions", held_out.mean_square());
+    let (net, step_size) = (&trained.energy.net, config.objective.step_size);
+    let mut points = Vec::new();
+    for n in [1, 2, 3, 4, 6, 8, 10, 15, 20] {
+        let descent = Descent { n_steps: Steps::Fixed(n), stop: Stop::Never, ..config.prediction() };
+        let policy = EnergyPolicy::new(net, descent, step_size, run.seed(), run.device())?;
+        let error = held_out.error(&mut ScaledPolicy { policy, action_scale: data.action_scale })?;
+        run.report.metric(&format!("action_error_{n}_evaluations"), error);
+        points.push((n as f64, error));
+    }
+    figures::errors(points, run)
 }
 
 /// The same policies where two ways lead to the goal: reported, not gated.
 pub fn two_gaps(config: &Config, data: &Data, trained: &Policies, run: &mut Run) -> anyhow::Result<()> {
-    let tried = try_all(config, &data.world, trained, run)?;
+    let tried = try_all(config, data, trained, run)?;
     report_table("Two gaps", &tried, run)?;
     let stuck = |e: &&Episode| e.states.last().is_some_and(|s| s.disc[0] < WALL_X);
     for t in &tried {
@@ -182,6 +259,7 @@ fn report_table(title: &str, tried: &[Tried], run: &mut Run) -> anyhow::Result<(
         let seconds = if n > 0.0 { times.sum::<f64>() / n } else { f64::NAN };
         let mut metrics = vec![
             (format!("{prefix}success"), normal.value),
+            (format!("{prefix}action_error"), t.action_error),
             (format!("{prefix}mean_evaluations"), t.mean_evaluations),
             (format!("{prefix}macs_per_decision"), t.macs),
             (format!("{prefix}milliseconds_per_decision"), t.milliseconds),
@@ -202,6 +280,7 @@ fn report_table(title: &str, tried: &[Tried], run: &mut Run) -> anyhow::Result<(
             t.name.clone(),
             percent(&normal),
             shown,
+            format!("{:.4}", t.action_error),
             format!("{seconds:.1}"),
             format!("{:.1}", t.mean_evaluations),
             format!("{:.1}", t.macs / 1e6),
@@ -212,6 +291,7 @@ fn report_table(title: &str, tried: &[Tried], run: &mut Run) -> anyhow::Result<(
         "policy",
         "success, %",
         "shoved, %",
+        "squared error of actions",
         "seconds to success",
         "evaluations",
         "million MACs",

@@ -57,6 +57,15 @@ pub fn rollouts(config: &Config, data: &Data, tried: &[Tried], run: &mut Run) ->
     Ok(())
 }
 
+/// The error of actions over the number of evaluations.
+pub fn errors(points: Vec<(f64, f64)>, run: &mut Run) -> anyhow::Result<()> {
+    let axes = Axes::new("evaluations", "squared error of actions").log_y();
+    let svg = lines(&axes, &[Series::new("", points)])?;
+    let caption = "In the expert's own episodes, held out; no stop before.";
+    run.report.figure_svg("errors", "Error after each number of evaluations", caption, svg);
+    Ok(())
+}
+
 /// Mean energy and gradient norm over twenty steps from noise, at the starts of the episodes.
 pub fn energies(config: &Config, data: &Data, trained: &Policies, run: &mut Run) -> anyhow::Result<()> {
     let descent = Descent { stop: Stop::Never, ..config.prediction() };

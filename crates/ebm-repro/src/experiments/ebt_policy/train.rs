@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ebm_core::torch::Params;
-use ebm_datasets::push::{Demonstration, Variant, World, demonstrations, windows};
+use ebm_datasets::push::{Demonstration, Variant, World, action_rms, demonstrations, windows};
 use ebm_datasets::{BatchConfig, Dataset};
 use ebm_models::diffusion::DiffusionLoss;
 use ebm_models::ebt_policy::{CloningObjective, DiffusionObjective, EnergyObjective, PolicyNet};
@@ -19,6 +19,8 @@ use crate::usage::usage;
 pub struct Data {
     pub world: World,
     pub demonstrations: Vec<Demonstration>,
+    /// What a network's actions are multiplied by.
+    pub action_scale: f64,
     pub windows: Arc<Dataset>,
 }
 
@@ -27,14 +29,15 @@ impl Data {
         let world = World::new(variant);
         let (n, noise) = (config.data.n_demonstrations, config.data.action_noise);
         let demonstrations = demonstrations(&world, seed, n, noise)?;
-        let windows = Arc::new(windows(&demonstrations)?);
+        let action_scale = if config.data.unit_actions { action_rms(&demonstrations) } else { 1.0 };
+        let windows = Arc::new(windows(&demonstrations, action_scale)?);
         if windows.len() < config.trainer.batch_size {
             let found = windows.len();
             return Err(usage(format!(
                 "trainer.batch_size is above the {found} windows of the demonstrations"
             )));
         }
-        Ok(Self { world, demonstrations, windows })
+        Ok(Self { world, demonstrations, action_scale, windows })
     }
 
     /// The start of the names of this world's trainings.

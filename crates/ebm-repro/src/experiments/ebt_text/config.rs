@@ -3,7 +3,7 @@
 use ebm_core::Schedule;
 use ebm_models::ebt::{BaselineConfig, EbtTextConfig, Gradients, ReplayShare, Variant};
 use ebm_models::nn::TransformerConfig;
-use ebm_samplers::descent::{Descent, Graph};
+use ebm_samplers::descent::{Descent, Graph, Steps};
 use ebm_train::optim::{AdamWConfig, OptimizerConfig, ParamGroup};
 use ebm_train::{Limits, TrainerConfig};
 use serde::Deserialize;
@@ -64,17 +64,14 @@ pub struct PolicySection {
     /// Who takes the gradients.
     #[serde(default)]
     pub gradients: Gradients,
-    /// Steps of this stage, where they are not the trainer's.
-    #[serde(default)]
-    pub n_steps: Option<u64>,
+    /// Optimiser steps of this stage.
+    pub n_steps: u64,
 }
 
 /// `[trainer]`: what every run of the experiment shares.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TrainerSection {
-    /// Steps of EBT.
-    pub n_steps: u64,
     /// Windows in a batch.
     pub batch_size: usize,
     /// Batches whose gradients are averaged before each step.
@@ -116,7 +113,7 @@ pub struct EvalSection {
     pub part: String,
     /// Windows that are judged, evenly taken from all.
     pub n_windows: usize,
-    /// Windows of each set out of distribution.
+    /// Windows of each set out of distribution; 0 leaves these sets out.
     pub n_outlier_windows: usize,
     /// Windows a batch.
     pub batch_size: usize,
@@ -128,6 +125,65 @@ pub struct EvalSection {
     pub n_resamples: usize,
     /// Candidates for the trigram's delta, chosen on validation windows.
     pub deltas: Vec<f64>,
+    /// Many trainings instead of one: `ebt-scaling`.
+    #[serde(default)]
+    pub scaling: Option<ScalingSection>,
+}
+
+/// `[eval.scaling]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ScalingSection {
+    /// Training tokens; each number is a training of its own with a cosine of its own.
+    pub tokens: Vec<u64>,
+    /// Seeds, from the run's on.
+    pub n_seeds: u64,
+    /// Training tokens of the second stage and of what is left out of it, under the run's seed.
+    pub s2_tokens: u64,
+    /// What to leave out, one at a time.
+    pub without: Vec<Part>,
+}
+
+/// A part of the second stage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Part {
+    /// Step sizes that differ over rows and positions.
+    RandomStepSize,
+    /// A number of steps that is drawn for each batch; without it, the fewest.
+    RandomNSteps,
+    /// Noise on the candidates, in training and in prediction.
+    Langevin,
+    /// Candidates that are gone on with; without it a step has no replayed rows.
+    Replay,
+}
+
+impl Part {
+    /// In words.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::RandomStepSize => "random step size",
+            Self::RandomNSteps => "random number of steps",
+            Self::Langevin => "Langevin noise",
+            Self::Replay => "replay",
+        }
+    }
+
+    /// The stage without it.
+    pub fn left_out_of(self, policy: &PolicySection) -> PolicySection {
+        let mut policy = policy.clone();
+        match self {
+            Self::RandomStepSize => policy.descent.step_factor = None,
+            Self::RandomNSteps => {
+                if let Steps::Between { from, .. } = policy.descent.n_steps {
+                    policy.descent.n_steps = Steps::Fixed(from);
+                }
+            }
+            Self::Langevin => policy.descent.noise.std = 0.0,
+            Self::Replay => policy.replay = None,
+        }
+        policy
+    }
 }
 
 /// `[[controls]]`.
@@ -196,7 +252,6 @@ impl Config {
             ("trainer.batch_size", self.trainer.batch_size),
             ("trainer.keep_last", self.trainer.keep_last),
             ("eval.n_windows", self.eval.n_windows),
-            ("eval.n_outlier_windows", self.eval.n_outlier_windows),
             ("eval.batch_size", self.eval.batch_size),
             ("eval.n_candidates", self.eval.n_candidates),
             ("eval.n_resamples", self.eval.n_resamples),
@@ -250,11 +305,6 @@ impl Config {
         OptimizerConfig::AdamW(AdamWConfig { weight_decay, groups: vec![alpha], ..AdamWConfig::default() })
     }
 
-    /// Steps of a stage.
-    pub fn n_steps(&self, policy: &PolicySection) -> u64 {
-        policy.n_steps.unwrap_or(self.trainer.n_steps)
-    }
-
     /// A linear rise, then a cosine down to the floor over the run (or the preset's longer schedule).
     fn trainer(&self, n_steps: u64, peak: f64, optimizer: OptimizerConfig) -> TrainerConfig {
         let t = &self.trainer;
@@ -276,7 +326,7 @@ impl Config {
 
     pub fn ebt_trainer(&self, policy: &PolicySection) -> TrainerConfig {
         let optimizer = self.optimizer(policy.step_size_lr_factor);
-        self.trainer(self.n_steps(policy), policy.learning_rate, optimizer)
+        self.trainer(policy.n_steps, policy.learning_rate, optimizer)
     }
 
     pub fn baseline_trainer(&self, n_steps: u64) -> TrainerConfig {
@@ -287,7 +337,6 @@ impl Config {
 
     /// Multiply-accumulates per fresh token of a training step, replayed rows included.
     pub fn training_macs(&self, policy: &PolicySection) -> f64 {
-        use ebm_samplers::descent::Steps;
         let mean = match policy.descent.n_steps {
             Steps::Fixed(n) => n as f64,
             Steps::Between { from, to } => (from + to) as f64 / 2.0,
@@ -305,7 +354,21 @@ impl Config {
     /// Steps of the baseline that cost as much as EBT's whole training.
     pub fn equal_flops_steps(&self) -> u64 {
         let multiple = self.training_macs(&self.s1) / self.baseline().training_macs() as f64;
-        (self.n_steps(&self.s1) as f64 * multiple).round() as u64
+        (self.s1.n_steps as f64 * multiple).round() as u64
+    }
+
+    /// The same with another number of training tokens: a cosine and a rise of its own.
+    pub fn with_tokens(&self, tokens: u64) -> Self {
+        let mut config = self.clone();
+        let t = &mut config.trainer;
+        let per_step = (t.batch_size * self.model.transformer.context) as u64 * t.accumulate;
+        let n_steps = (tokens / per_step).max(1);
+        t.warm_up = n_steps / 10;
+        config.s1.n_steps = n_steps;
+        if let Some(s2) = &mut config.s2 {
+            s2.n_steps = n_steps;
+        }
+        config
     }
 
     /// What a run takes.
@@ -315,11 +378,11 @@ impl Config {
             |steps: u64| steps * (t.batch_size * self.model.transformer.context) as u64 * t.accumulate;
         let mut macs = 0.0;
         for (_, policy) in self.policies() {
-            macs += self.training_macs(policy) * tokens(self.n_steps(policy)) as f64;
+            macs += self.training_macs(policy) * tokens(policy.n_steps) as f64;
         }
         let mut steps = 0;
         if self.wants("transformer") {
-            steps += t.n_steps;
+            steps += self.s1.n_steps;
         }
         if self.wants("transformer-flops") {
             steps += self.equal_flops_steps();
@@ -335,7 +398,7 @@ impl Config {
             parameters,
             macs: macs as u64,
             memory_bytes: 400_000_000 + 16 * parameters + 4 * (per_token * context * t.batch_size) as u64,
-            steps: t.n_steps,
+            steps: self.s1.n_steps,
             minutes,
         }
     }

@@ -55,14 +55,16 @@ impl Data {
             Windows::new(Arc::new(corpus), context).map_err(|e| usage(format!("data: {e}")))
         };
         let judged = if config.eval.part == "validation" { &parts.validation } else { &parts.test };
-        let mut stream = Stream::new(run.seed(), Purpose::Evaluation, 0);
-        // Brackets as long as a window needs, an even number of them.
-        let length = 2 * (context + 1);
-        let mut sets = vec![
-            ("shuffled words", shuffled_words(judged, &mut stream)?),
-            ("brackets", brackets::brackets(config.eval.n_outlier_windows, length, &mut stream)?),
-        ];
-        if !(run.is_smoke() || is_own) {
+        let mut sets = Vec::new();
+        if config.eval.n_outlier_windows > 0 {
+            let mut stream = Stream::new(run.seed(), Purpose::Evaluation, 0);
+            // Brackets as long as a window needs, an even number of them.
+            let length = 2 * (context + 1);
+            sets.push(("shuffled words", shuffled_words(judged, &mut stream)?));
+            let n = config.eval.n_outlier_windows;
+            sets.push(("brackets", brackets::brackets(n, length, &mut stream)?));
+        }
+        if !(sets.is_empty() || run.is_smoke() || is_own) {
             let folder = run.data_dir();
             for name in ["moby-dick", "fortunes-de", "stdlib-js"] {
                 run.data_set(name)?;

@@ -105,7 +105,7 @@ fn likelihoods(
             seconds.get(label).map_or_else(|| "-".into(), |s| format!("{s:.0}")),
         ]
     };
-    let n_steps = config.n_steps(&config.s1);
+    let n_steps = config.s1.n_steps;
     let mut table =
         vec![row("EBT S1", "s1", own_bits, in_bits(&own), n_steps, config.training_macs(&config.s1))];
     let cost = config.baseline().training_macs() as f64;
@@ -298,6 +298,9 @@ fn out_of_distribution(
 ) -> anyhow::Result<()> {
     let config = judge.config;
     let n = config.eval.n_outlier_windows;
+    if n == 0 {
+        return Ok(());
+    }
     let mut table = Vec::new();
     let mut points = Vec::new();
     let mut own = None;
@@ -344,7 +347,7 @@ fn out_of_distribution(
 }
 
 /// Least squares slope with the half width of its 95% interval.
-fn slope(points: &[(f64, f64)]) -> Option<(f64, f64)> {
+pub(super) fn slope(points: &[(f64, f64)]) -> Option<(f64, f64)> {
     let n = points.len();
     if n < 3 {
         return None;

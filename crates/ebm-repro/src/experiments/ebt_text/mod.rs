@@ -6,6 +6,7 @@ mod data;
 mod evaluate;
 mod figures;
 mod predict;
+mod scaling;
 mod train;
 
 use ebm_train::Outcome;
@@ -16,7 +17,9 @@ use crate::run::Run;
 use config::Config;
 use data::Data;
 use evaluate::Models;
-use train::Seconds;
+use train::{Job, Seconds};
+
+pub use scaling::EbtScaling;
 
 /// See the module.
 pub struct EbtText;
@@ -47,20 +50,21 @@ impl Experiment for EbtText {
         let config = Config::read(run.preset())?;
         let data = Data::load(&config, run)?;
         let mut seconds = Seconds::new();
-        let s1 = complete!(train::ebt(&config, "s1", &config.s1, &data, &mut seconds, run)?);
+        let seed = run.seed();
+        let job = |label: &'static str| Job { config: &config, data: &data, label, seed };
+        let s1 = complete!(train::ebt(job("s1"), &config.s1, &mut seconds, run)?);
         let s2 = match &config.s2 {
-            Some(policy) => Some(complete!(train::ebt(&config, "s2", policy, &data, &mut seconds, run)?)),
+            Some(policy) => Some(complete!(train::ebt(job("s2"), policy, &mut seconds, run)?)),
             None => None,
         };
-        let n_steps = config.n_steps(&config.s1);
         let transformer = if config.wants("transformer") {
-            Some(complete!(train::baseline(&config, "transformer", n_steps, &data, &mut seconds, run)?))
+            Some(complete!(train::baseline(job("transformer"), config.s1.n_steps, &mut seconds, run)?))
         } else {
             None
         };
         let longer = config.equal_flops_steps();
         let transformer_flops = if config.wants("transformer-flops") {
-            Some(complete!(train::baseline(&config, "transformer-flops", longer, &data, &mut seconds, run)?))
+            Some(complete!(train::baseline(job("transformer-flops"), longer, &mut seconds, run)?))
         } else {
             None
         };

@@ -24,16 +24,26 @@ fn no_pictures(_: &Tensor) -> anyhow::Result<Vec<u8>> {
     anyhow::bail!("text has no pictures")
 }
 
-/// Train one stage, or load it (the first stage alone) when `--weights` was given. `label` names its files.
+/// One training on the text.
+#[derive(Clone, Copy)]
+pub struct Job<'a> {
+    pub config: &'a Config,
+    pub data: &'a Data,
+    /// Names its files; `s1` is the model of the run.
+    pub label: &'a str,
+    /// Of the first weights, the windows and the starts.
+    pub seed: u64,
+}
+
+/// Train one stage, or load it (the model of the run alone) when `--weights` was given.
 pub fn ebt(
-    config: &Config,
-    label: &str,
+    job: Job<'_>,
     policy: &PolicySection,
-    data: &Data,
     seconds: &mut Seconds,
     run: &mut Run,
 ) -> anyhow::Result<(EbtText, Outcome)> {
-    let mut params = Params::new(run.seed(), run.device());
+    let Job { config, label, seed, .. } = job;
+    let mut params = Params::new(seed, run.device());
     let net = EbtText::new(&config.ebt(policy), &mut params)?;
     let is_main = label == "s1";
     if let Some(path) = run.weights().filter(|_| is_main) {
@@ -43,13 +53,12 @@ pub fn ebt(
         return Ok((net, Outcome::Complete));
     }
     let learned = policy.step_size_lr_factor > 0.0;
-    let mut objective =
-        EbtObjective::new(policy.descent, learned, run.seed())?.with_gradients(policy.gradients)?;
+    let mut objective = EbtObjective::new(policy.descent, learned, seed)?.with_gradients(policy.gradients)?;
     if let Some(replay) = policy.replay {
         objective = objective.with_replay(replay)?;
     }
     let training = training(config, label, !is_main, config.ebt_trainer(policy));
-    let mut source = source(config, data, run);
+    let mut source = source(job, run);
     let start = Instant::now();
     let outcome = training.run(&net, &params, &mut objective, &mut source, run)?;
     seconds.insert(label.to_owned(), start.elapsed().as_secs_f64());
@@ -62,17 +71,16 @@ pub fn ebt(
 
 /// Train the baseline for `n_steps` steps.
 pub fn baseline(
-    config: &Config,
-    label: &str,
+    job: Job<'_>,
     n_steps: u64,
-    data: &Data,
     seconds: &mut Seconds,
     run: &mut Run,
 ) -> anyhow::Result<(Baseline, Outcome)> {
-    let mut params = Params::new(run.seed(), run.device());
+    let Job { config, label, seed, .. } = job;
+    let mut params = Params::new(seed, run.device());
     let net = Baseline::new(&config.baseline(), &mut params)?;
     let training = training(config, label, true, config.baseline_trainer(n_steps));
-    let mut source = source(config, data, run);
+    let mut source = source(job, run);
     let start = Instant::now();
     let outcome = training.run(&net, &params, &mut NextToken::default(), &mut source, run)?;
     seconds.insert(label.to_owned(), start.elapsed().as_secs_f64());
@@ -85,7 +93,7 @@ pub fn baseline(
 /// A trigram of exactly the windows that the networks of the plain length saw, and its delta.
 pub fn trigram(config: &Config, data: &Data, run: &Run) -> anyhow::Result<(Trigram, f64)> {
     let mut trigram = Trigram::new(config.model.vocabulary)?;
-    let n_batches = config.n_steps(&config.s1) * config.trainer.accumulate;
+    let n_batches = config.s1.n_steps * config.trainer.accumulate;
     for step in 0..n_batches {
         let windows = data.train.random(run.seed(), step, config.trainer.batch_size);
         for row in data.train.tokens(&windows)?.rows() {
@@ -110,8 +118,8 @@ fn training<'a>(
     Training { label, is_control, config: trainer, identity, keep_last, grid: no_pictures }
 }
 
-fn source(config: &Config, data: &Data, run: &Run) -> TokenSource {
-    TokenSource::new(Arc::clone(&data.train), config.trainer.batch_size, run.seed(), run.device())
+fn source(job: Job<'_>, run: &Run) -> TokenSource {
+    TokenSource::new(Arc::clone(&job.data.train), job.config.trainer.batch_size, job.seed, run.device())
 }
 
 fn named(params: &Params) -> Vec<(String, Tensor)> {
