@@ -15,4 +15,4 @@ pub use dit::{Dit, DitConfig};
 pub use loss::{DiffusionLoss, DiffusionObjective, VarianceLoss};
 pub use predictor::{NoisePrediction, NoisePredictor};
 pub use reverse::{ReverseChain, ReverseRule, ReverseVariance};
-pub use schedule::{NoiseSchedule, NoiseScheduleConfig, evenly_spaced};
+pub use schedule::{NoiseSchedule, NoiseScheduleConfig, evenly_spaced, leading};

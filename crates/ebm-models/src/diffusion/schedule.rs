@@ -185,6 +185,25 @@ pub fn evenly_spaced(first: usize, n: usize) -> Result<Vec<usize>> {
     Ok((0..n).rev().map(|i| (i as f64 * gap).round() as usize).collect())
 }
 
+/// `n` steps of a schedule of `n_steps`, each the first of an equal part, from the last part's down to 0:
+/// `leading(100, 2)` is 50, 0. A chain that starts there takes noise for a point of less noise, but spares the last
+/// steps of schedules that end in hardly any signal, where a guess of the clean point is worth nothing. Diffusion
+/// Policy's DDIM (arXiv 2303.04137) is this one.
+///
+/// # Errors
+/// `n` 0, or more than `n_steps`.
+pub fn leading(n_steps: usize, n: usize) -> Result<Vec<usize>> {
+    if n == 0 || n > n_steps {
+        return Err(Error::bad_value(
+            "steps of the reverse chain",
+            n,
+            format!("between 1 and {n_steps}"),
+            "",
+        ));
+    }
+    Ok((0..n).rev().map(|i| i * (n_steps / n)).collect())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -241,6 +260,9 @@ mod tests {
     #[test]
     fn shortened_chains_hold_both_ends_and_never_a_step_twice() {
         assert_eq!(evenly_spaced(99, 100).unwrap(), (0..100).rev().collect::<Vec<_>>());
+        assert_eq!(leading(100, 10).unwrap(), [90, 80, 70, 60, 50, 40, 30, 20, 10, 0]);
+        assert_eq!((leading(100, 2).unwrap(), leading(10, 3).unwrap()), (vec![50, 0], vec![6, 3, 0]));
+        assert!(leading(10, 0).is_err() && leading(10, 11).is_err());
         assert_eq!(evenly_spaced(9, 4).unwrap(), [9, 6, 3, 0]);
         assert_eq!((evenly_spaced(0, 1).unwrap(), evenly_spaced(7, 1).unwrap()), (vec![0], vec![7]));
         for n in 2..=50 {

@@ -9,7 +9,7 @@ use ebm_datasets::push::{
 };
 use ebm_metrics::classification::auroc_interval;
 use ebm_metrics::{Bootstrap, Estimate, paired_difference, wilson_interval};
-use ebm_models::diffusion::{ReverseChain, ReverseVariance};
+use ebm_models::diffusion::{ReverseChain, ReverseRule, ReverseVariance, leading};
 use ebm_models::ebt_policy::{CloningPolicy, DiffusionPolicy, EnergyPolicy};
 use ebm_samplers::descent::{Descent, Steps, Stop};
 
@@ -140,10 +140,11 @@ fn try_all(config: &Config, data: &Data, trained: &Policies, run: &Run) -> anyho
     let schedule = config.sampler.schedule.build()?;
     let n = schedule.n_steps();
     let [usual, few] = config.sampler.ddim_steps;
+    let ddim = ReverseRule::Ddim { eta: 0.0 };
     let chains = [
         (format!("DDPM-{n}"), ReverseChain::ddpm(&schedule, n, ReverseVariance::Lower)?),
-        (format!("DDIM-{usual}"), ReverseChain::ddim(&schedule, usual, 0.0)?),
-        (format!("DDIM-{few}"), ReverseChain::ddim(&schedule, few, 0.0)?),
+        (format!("DDIM-{usual}"), ReverseChain::new(&schedule, &leading(n, usual)?, ddim)?),
+        (format!("DDIM-{few}"), ReverseChain::new(&schedule, &leading(n, few)?, ddim)?),
     ];
     let energy = energy_policy(config, trained, run)?;
     let mut tried = vec![try_out(config, data, "EBT-Policy", energy, run)?];

@@ -253,6 +253,9 @@ fn uncertainty(
     let nats = &found.nats[steps - 1];
     let context = judge.context;
     let correlation = spearman(energy, nats)?;
+    // Training does not fix what is added to all energies of a context; the way down does not depend on it.
+    let drop = differences(&found.energies[0], energy);
+    let drop_correlation = spearman(&drop, nats)?;
     let n_windows = nats.len() / context;
     let resampled = bootstrap(n_windows, judge.resampling.n_resamples.min(200), run.seed(), |items| {
         let pick = |x: &[f64]| -> Values {
@@ -276,13 +279,14 @@ fn uncertainty(
     let resampled = bootstrap(n_windows, judge.resampling.n_resamples, run.seed(), difference)?;
     let words = percentile_interval(&resampled, judge.resampling.level)?;
     run.report.metric(&format!("energy_spearman_{stage}"), correlation);
+    run.report.metric(&format!("energy_drop_spearman_{stage}"), drop_correlation);
     run.report.metric(&format!("energy_word_initial_{stage}"), difference(&all));
     if judged && run.report.has_gate("energy_spearman") {
         run.report.judge("energy_spearman", correlation, Some((ci.low, ci.high)))?;
         run.report.judge("energy_word_initial", words.low, Some((words.low, words.high)))?;
     }
     run.report.note(&format!(
-        "Energy against difficulty, {}: rank correlation of final energy and surprise {correlation:.3} [{:.3}, {:.3}]; mean energy of first letters less that of letters inside words {:.3} [{:.3}, {:.3}].",
+        "Energy against difficulty, {}: rank correlation of final energy and surprise {correlation:.3} [{:.3}, {:.3}], of the energy's fall from the start and surprise {drop_correlation:.3}; mean energy of first letters less that of letters inside words {:.3} [{:.3}, {:.3}].",
         stage.to_uppercase(), ci.low, ci.high, difference(&all), words.low, words.high,
     ));
     Ok(())

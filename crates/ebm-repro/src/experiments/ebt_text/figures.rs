@@ -1,20 +1,16 @@
 //! The pictures of the report.
 
-use std::fs;
-
-use serde_json::Value;
 use tch::Tensor;
 
 use super::config::Config;
 use super::predict::{Descents, bits, mean};
+use crate::experiments::training::History;
 use crate::plots::{Axes, Series, lines, scatter};
 use crate::run::Run;
 
-/// One number of the rows of a log, over the step.
-fn history(run: &Run, file: &str, name: &str) -> Vec<(f64, f64)> {
-    let text = fs::read_to_string(run.out().join(file)).unwrap_or_default();
-    let rows = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    rows.filter_map(|row| Some((row["step"].as_f64()?, row[name].as_f64()?))).collect()
+/// One number of the rows of a log, over another.
+fn history(run: &Run, file: &str, over: &str, name: &str) -> anyhow::Result<Vec<(f64, f64)>> {
+    Ok(History::read(&run.out().join(file))?.points(over, name))
 }
 
 pub fn draw(
@@ -24,27 +20,34 @@ pub fn draw(
     run: &mut Run,
 ) -> anyhow::Result<()> {
     run.report.heading("Training");
-    let mut curves =
-        vec![Series::new("EBT S1, last step", scaled(&history(run, "metrics.jsonl", "loss_last")))];
-    for (file, label, name) in [
-        ("s2.jsonl", "EBT S2", "loss_last"),
-        ("transformer.jsonl", "Transformer++, equal tokens", "loss"),
-        ("transformer-flops.jsonl", "Transformer++, equal FLOPs", "loss"),
+    for (id, over, title, axis) in [
+        ("learning", "step", "Learning curves", "step"),
+        ("learning-seconds", "wall_s", "Learning curves over time", "seconds"),
     ] {
-        let points = scaled(&history(run, file, name));
-        if !points.is_empty() {
-            curves.push(Series::new(label, points));
+        let mut curves = Vec::new();
+        for (file, label, name) in [
+            ("metrics.jsonl", "EBT S1, last step", "loss_last"),
+            ("s2.jsonl", "EBT S2", "loss_last"),
+            ("transformer.jsonl", "Transformer++, equal tokens", "loss"),
+            ("transformer-flops.jsonl", "Transformer++, equal FLOPs", "loss"),
+        ] {
+            let points = scaled(&history(run, file, over, name)?);
+            if !points.is_empty() {
+                curves.push(Series::new(label, points));
+            }
         }
+        let axes = Axes { log_x: true, log_y: true, ..Axes::new(axis, "bits per byte of the batch") };
+        run.report.figure_svg(id, title, "One batch per point.", lines(&axes, &curves)?);
     }
-    let axes = Axes { log_x: true, ..Axes::new("step", "bits per byte of the batch") };
-    run.report.figure_svg("learning", "Learning curves", "One batch per point.", lines(&axes, &curves)?);
     for (id, title, names) in [
         ("energies", "Energies over training (S1)", &["energy_first", "energy_last"][..]),
         ("slopes", "Gradient norms over training (S1)", &["slope_first", "slope_last"][..]),
         ("alpha", "Step size, and step size times largest curvature (S1)", &["alpha", "alpha_curvature"][..]),
     ] {
-        let series: Vec<_> =
-            names.iter().map(|name| Series::new(name, history(run, "metrics.jsonl", name))).collect();
+        let mut series = Vec::new();
+        for name in names {
+            series.push(Series::new(name, history(run, "metrics.jsonl", "step", name)?));
+        }
         let axes = Axes { log_y: id != "energies", ..Axes::new("step", "") };
         let caption = if id == "alpha" {
             "A descent is stable along a direction while the product is below 2."
