@@ -5,8 +5,9 @@ use ebm_core::Result;
 use ebm_core::torch::{Init, Params};
 use ebm_train::{Batch, Loss, Objective};
 use serde::{Deserialize, Serialize};
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
+use super::objective::Compute;
 use super::text::cross_entropy;
 use crate::nn::attention::KeysValues;
 use crate::nn::{CausalTransformer, Linear, LinearInit, LinearSpec, TransformerConfig};
@@ -60,6 +61,18 @@ impl Baseline {
         Ok(Self { embeddings, transformer, output: output.build(params.root().sub("output"))? })
     }
 
+    /// The same network computed in `kind`: see [`CausalTransformer::cast`]. Logits stay in the type of the weights.
+    ///
+    /// # Errors
+    /// When LibTorch fails.
+    pub fn cast(&self, kind: Kind) -> Result<Self> {
+        Ok(Self {
+            embeddings: self.embeddings.f_to_kind(kind)?,
+            transformer: self.transformer.cast(kind)?,
+            output: self.output.cast(self.output.weight().kind())?,
+        })
+    }
+
     /// Logits `[n, s, vocabulary]` of the token after each of `tokens` `[n, s]`, i64.
     ///
     /// # Errors
@@ -83,13 +96,16 @@ impl Baseline {
 pub struct NextToken {
     /// Targets that are left out.
     pub padding: Option<i64>,
+    /// What the network is computed in.
+    pub compute: Compute,
 }
 
 impl Objective<Baseline> for NextToken {
     /// `batch.x`: tokens `[n, s + 1]`, i64; the first `s` are observed, the last `s` are the targets.
     fn loss(&mut self, net: &Baseline, batch: &Batch, _step: u64) -> Result<Loss> {
         let s = batch.x.size2()?.1 - 1;
-        let logits = net.logits(&batch.x.f_narrow(1, 0, s)?)?;
+        let cast = self.compute.kind().map(|kind| net.cast(kind)).transpose()?;
+        let logits = cast.as_ref().unwrap_or(net).logits(&batch.x.f_narrow(1, 0, s)?)?;
         Ok(Loss::new(cross_entropy(&logits, &batch.x.f_narrow(1, 1, s)?, self.padding)?, Vec::new()))
     }
 }
@@ -97,7 +113,7 @@ impl Objective<Baseline> for NextToken {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tch::{Device, Kind};
+    use tch::Device;
 
     /// The baseline's rows do not see what comes after them, and a cache changes nothing.
     #[test]

@@ -29,5 +29,5 @@ pub use generate::{GenerateConfig, Generator, Token};
 pub use image::{ALPHA, ImageEbt, ImageEbtConfig};
 pub use image_objective::{Corruption, Denoising, PixelLoss};
 pub use image_regressor::{ImageRegressor, ImageRegressorConfig};
-pub use objective::{EbtObjective, Gradients, ReplayShare, s1, s2};
+pub use objective::{Compute, EbtObjective, Gradients, ReplayShare, s1, s2};
 pub use text::{EbtText, TextLandscape, check_tokens, cross_entropies, cross_entropy};

@@ -66,6 +66,25 @@ pub enum Gradients {
     Fused,
 }
 
+/// What a network is computed in; its weights and the optimiser keep their type.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Compute {
+    /// The weights' own type.
+    #[default]
+    Full,
+    /// bf16 by explicit casts; norms, softmax, energies and the descent's steps stay as they are. Meant for CUDA, where
+    /// it was never run.
+    Bf16,
+}
+
+impl Compute {
+    /// The type to cast to, if any.
+    pub fn kind(self) -> Option<Kind> {
+        (self == Self::Bf16).then_some(Kind::BFloat16)
+    }
+}
+
 /// See the module.
 #[derive(Debug)]
 pub struct EbtObjective {
@@ -74,6 +93,7 @@ pub struct EbtObjective {
     replay: Option<(ReplayShare, ReplayQueue)>,
     padding: Option<i64>,
     gradients: Gradients,
+    compute: Compute,
     fused: Option<FusedText>,
     seed: u64,
     /// One sequence of the last batch, for the diagnostics.
@@ -96,6 +116,7 @@ impl EbtObjective {
             replay: None,
             padding: None,
             gradients: Gradients::Autograd,
+            compute: Compute::Full,
             fused: None,
             seed,
             last_row: None,
@@ -134,6 +155,19 @@ impl EbtObjective {
             ));
         }
         self.gradients = gradients;
+        Ok(self)
+    }
+
+    /// Compute the network in another type.
+    ///
+    /// # Errors
+    /// bf16 with fused gradients, which are f32.
+    pub fn with_compute(mut self, compute: Compute) -> Result<Self> {
+        if compute == Compute::Bf16 && self.gradients == Gradients::Fused {
+            let fix = "set gradients = autograd";
+            return Err(Error::bad_value("compute", "bf16", "full with fused gradients", fix));
+        }
+        self.compute = compute;
         Ok(self)
     }
 
@@ -192,6 +226,8 @@ impl Objective<EbtText> for EbtObjective {
         };
         let (run, loss, gradients) = match self.gradients {
             Gradients::Autograd => {
+                let cast = self.compute.kind().map(|kind| net.cast(kind)).transpose()?;
+                let net = cast.as_ref().unwrap_or(net);
                 let observed = net.observe(&context)?;
                 let run = self.descent.run(&net.landscape(&observed), &start, &alpha, &mut rng)?;
                 let loss = mean_loss(&run)?;

@@ -321,3 +321,63 @@ fn foreign_tokens_and_long_texts_are_named() {
     says(&tokens(1, 1).narrow(1, 0, 0), "empty");
     net.check_tokens(&tokens(2, CONTEXT)).unwrap();
 }
+
+/// Computed in bf16 the loss and its gradient are those of f32 up to bf16's 8 bits, and arrive as f32.
+#[test]
+fn bf16_computes_with_the_weights_in_f32() {
+    let flat = |tensors: &[Tensor]| {
+        let parts: Vec<Tensor> = tensors.iter().filter(|t| t.defined()).map(|t| t.reshape(-1)).collect();
+        Tensor::cat(&parts, 0).to_kind(Kind::Double)
+    };
+    let cosine = |a: &Tensor, b: &Tensor| value(&(a.dot(b) / (a.norm() * b.norm())));
+    for variant in VARIANTS {
+        for (descent, learned) in [(s1(2), true), (s2(0.3), false)] {
+            let (net, params) = tiny(variant, Kind::Float);
+            let batch = Batch { x: tokens(3, CONTEXT + 1), labels: None };
+            let found = [Compute::Full, Compute::Bf16].map(|compute| {
+                let objective = EbtObjective::new(descent, learned, 4).unwrap();
+                let loss = objective.with_compute(compute).unwrap().loss(&net, &batch, 0).unwrap().loss;
+                let gradients = Tensor::run_backward(&[&loss], &params.tensors(), false, false);
+                assert!(gradients.iter().all(|g| !g.defined() || g.kind() == Kind::Float));
+                (value(&loss), flat(&gradients))
+            });
+            let [(full, full_gradient), (bf16, bf16_gradient)] = found;
+            assert!((full / bf16 - 1.0).abs() < 0.03 && full != bf16, "{variant:?} {full} {bf16}");
+            let found = cosine(&full_gradient, &bf16_gradient);
+            assert!(found > 0.98, "{variant:?} {learned}: {found}");
+        }
+    }
+    let fused = EbtObjective::new(s1(2), true, 0).unwrap().with_gradients(Gradients::Fused).unwrap();
+    assert!(fused.with_compute(Compute::Bf16).is_err());
+}
+
+/// A cast is the same function: f64 weights computed in f32 give f32's numbers, in f64.
+#[test]
+fn a_cast_network_is_the_same_function() {
+    for variant in VARIANTS {
+        let (net, _params) = tiny(variant, Kind::Double);
+        let context = tokens(2, CONTEXT);
+        let p = rng().normal(&[2, CONTEXT, VOCABULARY], 1.0, Kind::Double, Device::Cpu).unwrap();
+        let p = p.softmax(-1, Kind::Double);
+        let slope = |net: &EbtText| {
+            let observed = net.observe(&context).unwrap();
+            let mut rng = rng();
+            let mut at = At { step: 0, noise_std: 0.0, rng: &mut rng };
+            net.landscape(&observed).slope(&p, &mut at, true).unwrap()
+        };
+        let (wide, narrow) = (slope(&net), slope(&net.cast(Kind::Float).unwrap()));
+        for (a, b) in [(wide.energy, narrow.energy), (wide.gradient, narrow.gradient)] {
+            assert_eq!(b.kind(), Kind::Double);
+            let error = value(&((&a - &b).abs().max() / a.abs().max()));
+            assert!(error < 1e-5 && error > 0.0, "{variant:?} {error}");
+        }
+    }
+    let config = BaselineConfig { vocabulary: 7, transformer: TransformerConfig::new(2, 8, 2, 5) };
+    let mut params = Params::new(0, Device::Cpu).with_kind(Kind::Double);
+    let net = Baseline::new(&config, &mut params).unwrap();
+    let tokens = Tensor::from_slice(&[1i64, 4, 2, 0, 6]).view([1, 5]);
+    let (wide, narrow) =
+        (net.logits(&tokens).unwrap(), net.cast(Kind::Float).unwrap().logits(&tokens).unwrap());
+    let error = value(&((&wide - &narrow).abs().max() / wide.abs().max()));
+    assert!(narrow.kind() == Kind::Double && error < 1e-5 && error > 0.0, "{error}");
+}

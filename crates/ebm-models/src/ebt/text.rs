@@ -53,6 +53,23 @@ impl EbtText {
         Ok(Self { config, embeddings, vocab_to_embed, step_tokens, transformer, alpha, parameter_names })
     }
 
+    /// The same network computed in `kind`, as bf16 with f32 weights: see [`EnergyTransformer::cast`]. Energies,
+    /// gradients over the vocabulary and alpha stay in the type of the weights. Written for CUDA, never run there.
+    ///
+    /// # Errors
+    /// When LibTorch fails.
+    pub fn cast(&self, kind: Kind) -> Result<Self> {
+        Ok(Self {
+            config: self.config.clone(),
+            embeddings: self.embeddings.f_to_kind(kind)?,
+            vocab_to_embed: self.vocab_to_embed.cast(kind)?,
+            step_tokens: self.step_tokens.as_ref().map(|t| t.f_to_kind(kind)).transpose()?,
+            transformer: self.transformer.cast(kind)?,
+            alpha: self.alpha.shallow_clone(),
+            parameter_names: self.parameter_names.clone(),
+        })
+    }
+
     /// Its sizes.
     pub fn config(&self) -> &EbtTextConfig {
         &self.config
@@ -205,13 +222,15 @@ impl TextLandscape<'_> {
 
 impl Landscape for TextLandscape<'_> {
     fn energy(&self, p: &Tensor, at: &mut At<'_>) -> Result<Tensor> {
-        self.energies(&self.net.vocab_to_embed.forward(p)?, at.step)
+        let p = p.f_to_kind(self.net.vocab_to_embed().kind())?;
+        self.energies(&self.net.vocab_to_embed.forward(&p)?, at.step)
     }
 
     /// The gradient is taken to the width and mapped to the vocabulary by a product, so that no graph of the
     /// vocabulary's size is differentiated twice.
     fn slope(&self, p: &Tensor, at: &mut At<'_>, graph: bool) -> Result<Slope> {
         let into = self.net.vocab_to_embed();
+        let (kind, p) = (p.kind(), p.f_to_kind(into.kind())?);
         let e = if graph {
             p.f_linear(into, None::<&Tensor>)?
         } else {
@@ -221,9 +240,9 @@ impl Landscape for TextLandscape<'_> {
         let energy = tch::with_grad(|| self.energies(&e, at.step))?;
         let delta = gradient_of(&energy, &e, graph)?;
         if graph {
-            return Ok(Slope { gradient: delta.f_matmul(into)?, energy });
+            return Ok(Slope { gradient: delta.f_matmul(into)?.f_to_kind(kind)?, energy });
         }
-        let gradient = tch::no_grad(|| delta.f_matmul(into))?;
+        let gradient = tch::no_grad(|| delta.f_matmul(into)?.f_to_kind(kind))?;
         Ok(Slope { gradient, energy: energy.f_detach()? })
     }
 }

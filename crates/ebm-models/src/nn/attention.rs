@@ -46,12 +46,19 @@ fn scores(q: &Tensor, k: &Tensor, mask: Option<&Tensor>) -> Result<Tensor> {
     })
 }
 
+/// The softmax of scores over the last axis: taken in at least f32, in the scores' own type.
+fn weights(scores: &Tensor) -> Result<Tensor> {
+    let kind = scores.kind();
+    let wide = if kind == Kind::Double { kind } else { Kind::Float };
+    Ok(scores.f_softmax(-1, wide)?.f_to_kind(kind)?)
+}
+
 /// Queries `[n, h, s, d]` on keys and values `[n, h, t, d]`; `mask` `[s, t]` is added to the scores.
 ///
 /// # Errors
 /// Shapes that do not fit.
 pub fn attend(q: &Tensor, k: &Tensor, v: &Tensor, mask: Option<&Tensor>) -> Result<Tensor> {
-    let weights = scores(q, k, mask)?.f_softmax(-1, q.kind())?;
+    let weights = weights(&scores(q, k, mask)?)?;
     Ok(weights.f_matmul(v)?)
 }
 
@@ -82,7 +89,7 @@ pub fn attend_with_self(
     let own =
         q.f_mul(k)?.f_sum_dim_intlist([-1i64].as_slice(), true, q.kind())?.f_mul_scalar(1.0 / d.sqrt())?;
     let seen = scores(q, &observed.keys, mask)?;
-    let weights = Tensor::f_cat(&[seen, own], -1)?.f_softmax(-1, q.kind())?;
+    let weights = weights(&Tensor::f_cat(&[seen, own], -1)?)?;
     let from_observed = weights.f_narrow(-1, 0, t)?.f_matmul(&observed.values)?;
     Ok(from_observed.f_add(&weights.f_narrow(-1, t, 1)?.f_mul(v)?)?)
 }

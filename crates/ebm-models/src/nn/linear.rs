@@ -3,7 +3,7 @@
 
 use ebm_core::Result;
 use ebm_core::torch::{Init, Path};
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 /// How a weight starts; all biases but the first's start at 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -100,6 +100,16 @@ impl Linear {
     /// A shape that does not fit.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         Ok(x.f_linear(&self.weight, self.bias.as_ref())?)
+    }
+
+    /// The same layer computed in `kind`: weight and bias are cast in the graph, so their gradients arrive in the
+    /// type that they are kept in.
+    ///
+    /// # Errors
+    /// When LibTorch fails.
+    pub fn cast(&self, kind: Kind) -> Result<Self> {
+        let bias = self.bias.as_ref().map(|b| b.f_to_kind(kind)).transpose()?;
+        Ok(Self { weight: self.weight.f_to_kind(kind)?, bias })
     }
 
     /// The weight, `[outputs, inputs]`.

@@ -28,6 +28,14 @@ impl Rope {
         Ok(Self { cos: table(angles.f_cos()?)?, sin: table(angles.f_sin()?)? })
     }
 
+    /// The same tables in `kind`.
+    ///
+    /// # Errors
+    /// When LibTorch fails.
+    pub fn cast(&self, kind: Kind) -> Result<Self> {
+        Ok(Self { cos: self.cos.f_to_kind(kind)?, sin: self.sin.f_to_kind(kind)? })
+    }
+
     /// Positions in the tables.
     pub fn n_positions(&self) -> usize {
         self.cos.size()[0] as usize

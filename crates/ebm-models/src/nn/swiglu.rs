@@ -2,7 +2,7 @@
 
 use ebm_core::Result;
 use ebm_core::torch::Path;
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 use super::{Linear, LinearInit, LinearSpec};
 
@@ -30,6 +30,14 @@ impl SwiGlu {
             w2: down.build(path.sub("w2"))?,
             w3: up.build(path.sub("w3"))?,
         })
+    }
+
+    /// The same layer computed in `kind`: see [`Linear::cast`].
+    ///
+    /// # Errors
+    /// When LibTorch fails.
+    pub fn cast(&self, kind: Kind) -> Result<Self> {
+        Ok(Self { w1: self.w1.cast(kind)?, w2: self.w2.cast(kind)?, w3: self.w3.cast(kind)? })
     }
 
     /// `[.., width] -> [.., width]`.

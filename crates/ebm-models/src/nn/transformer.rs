@@ -7,7 +7,7 @@
 use ebm_core::torch::Path;
 use ebm_core::{Error, Result};
 use serde::{Deserialize, Serialize};
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 use super::attention::{KeysValues, attend, attend_with_self, causal_mask, merge_heads, split_heads};
 use super::{Linear, LinearInit, LinearSpec, RmsNorm, Rope, SwiGlu};
@@ -137,6 +137,19 @@ impl Block {
     }
 
     /// Queries, keys (both turned to the positions from `first`) and values of `x` `[n, s, width]`.
+    fn cast(&self, kind: Kind) -> Result<Self> {
+        Ok(Self {
+            attention_norm: self.attention_norm.shallow_clone(),
+            wq: self.wq.cast(kind)?,
+            wk: self.wk.cast(kind)?,
+            wv: self.wv.cast(kind)?,
+            wo: self.wo.cast(kind)?,
+            ffn_norm: self.ffn_norm.shallow_clone(),
+            feed_forward: self.feed_forward.cast(kind)?,
+            n_heads: self.n_heads,
+        })
+    }
+
     fn project(&self, x: &Tensor, rope: &Rope, first: usize) -> Result<(Tensor, KeysValues)> {
         let x = self.attention_norm.forward(x)?;
         let heads = |w: &Linear| split_heads(&w.forward(&x)?, self.n_heads);
@@ -174,6 +187,15 @@ impl Stack {
             rope: Rope::new(config.head_dim(), n_positions, config.rope_theta, kind, device)?,
             mask: causal_mask(n_positions, n_positions, 0, kind, device)?,
             norm,
+        })
+    }
+
+    fn cast(&self, kind: Kind) -> Result<Self> {
+        Ok(Self {
+            blocks: self.blocks.iter().map(|b| b.cast(kind)).collect::<Result<_>>()?,
+            norm: self.norm.shallow_clone(),
+            rope: self.rope.cast(kind)?,
+            mask: self.mask.f_to_kind(kind)?,
         })
     }
 
@@ -227,6 +249,15 @@ impl CausalTransformer {
         Ok(Self { stack: Stack::new(config, config.context, &mut path)? })
     }
 
+    /// The same network computed in `kind`: products and sums in it, norms, softmax and what comes out in the type of
+    /// the weights, which are cast in the graph (see [`Linear::cast`]).
+    ///
+    /// # Errors
+    /// When LibTorch fails.
+    pub fn cast(&self, kind: Kind) -> Result<Self> {
+        Ok(Self { stack: self.stack.cast(kind)? })
+    }
+
     /// `[n, s, width] -> [n, s, width]`, normalised: row `i` knows rows `0..=i`.
     ///
     /// # Errors
@@ -241,7 +272,7 @@ impl CausalTransformer {
     /// As [`CausalTransformer::forward`].
     pub fn forward_after(&self, x: &Tensor, cache: &mut Vec<KeysValues>) -> Result<Tensor> {
         match self.stack.causal(x, cache, true)? {
-            Some(x) => self.stack.norm.forward(&x),
+            Some(x) => self.stack.norm.forward(&x.f_to_kind(self.stack.norm.weight().kind())?),
             None => Err(Error::user("a causal pass without an output")),
         }
     }
@@ -292,6 +323,19 @@ impl EnergyTransformer {
         // Positions 0..=context + 1: a step token, the observed ones, and the last candidate.
         let stack = Stack::new(config, config.context + 2, &mut path)?;
         Ok(Self { stack, head: head.build(path.sub("final_layer"))?, context: config.context })
+    }
+
+    /// The same network computed in `kind`: products and sums in it, norms, softmax and what comes out in the type of
+    /// the weights, which are cast in the graph (see [`Linear::cast`]).
+    ///
+    /// # Errors
+    /// When LibTorch fails.
+    pub fn cast(&self, kind: Kind) -> Result<Self> {
+        Ok(Self {
+            stack: self.stack.cast(kind)?,
+            head: self.head.cast(self.head.weight().kind())?,
+            context: self.context,
+        })
     }
 
     /// Run the observed stream over `x` `[n, s, width]`; where given, `step_token` `[width]` is put before it.
@@ -374,6 +418,7 @@ impl EnergyTransformer {
             let attended = attend_with_self(&q, &own.keys, &own.values, seen, mask)?;
             x = block.finish(&x, &attended)?;
         }
+        let x = x.f_to_kind(self.head.weight().kind())?;
         Ok(self.head.forward(&self.stack.norm.forward(&x)?)?.f_squeeze_dim(-1)?)
     }
 

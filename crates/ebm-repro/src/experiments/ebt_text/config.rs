@@ -1,7 +1,7 @@
 //! The tables of the presets of EBT on text.
 
 use ebm_core::Schedule;
-use ebm_models::ebt::{BaselineConfig, EbtTextConfig, Gradients, ReplayShare, Variant};
+use ebm_models::ebt::{BaselineConfig, Compute, EbtTextConfig, Gradients, ReplayShare, Variant};
 use ebm_models::nn::TransformerConfig;
 use ebm_samplers::descent::{Descent, Graph, Steps};
 use ebm_train::optim::{AdamWConfig, OptimizerConfig, ParamGroup};
@@ -64,6 +64,9 @@ pub struct PolicySection {
     /// Who takes the gradients.
     #[serde(default)]
     pub gradients: Gradients,
+    /// What the network is computed in while it is trained.
+    #[serde(default)]
+    pub compute: Compute,
     /// Optimiser steps of this stage.
     pub n_steps: u64,
 }
@@ -77,6 +80,9 @@ pub struct TrainerSection {
     /// Batches whose gradients are averaged before each step.
     #[serde(default = "one")]
     pub accumulate: u64,
+    /// What the baseline is computed in while it is trained.
+    #[serde(default)]
+    pub baseline_compute: Compute,
     /// Peak of the baseline's learning rate.
     pub baseline_learning_rate: f64,
     /// Steps over which the rate rises.

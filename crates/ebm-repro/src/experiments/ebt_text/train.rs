@@ -53,7 +53,9 @@ pub fn ebt(
         return Ok((net, Outcome::Complete));
     }
     let learned = policy.step_size_lr_factor > 0.0;
-    let mut objective = EbtObjective::new(policy.descent, learned, seed)?.with_gradients(policy.gradients)?;
+    let mut objective = EbtObjective::new(policy.descent, learned, seed)?
+        .with_gradients(policy.gradients)?
+        .with_compute(policy.compute)?;
     if let Some(replay) = policy.replay {
         objective = objective.with_replay(replay)?;
     }
@@ -79,10 +81,11 @@ pub fn baseline(
     let Job { config, label, seed, .. } = job;
     let mut params = Params::new(seed, run.device());
     let net = Baseline::new(&config.baseline(), &mut params)?;
+    let mut objective = NextToken { compute: config.trainer.baseline_compute, ..NextToken::default() };
     let training = training(config, label, true, config.baseline_trainer(n_steps));
     let mut source = source(job, run);
     let start = Instant::now();
-    let outcome = training.run(&net, &params, &mut NextToken::default(), &mut source, run)?;
+    let outcome = training.run(&net, &params, &mut objective, &mut source, run)?;
     seconds.insert(label.to_owned(), start.elapsed().as_secs_f64());
     if outcome == Outcome::Complete {
         tensors::save(&run.out().join(format!("{label}.safetensors")), &named(&params))?;
