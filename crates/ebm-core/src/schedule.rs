@@ -108,6 +108,32 @@ impl Schedule {
         }
     }
 
+    /// The same course over `factor` times as many steps (rounded, at least one where there was one).
+    #[must_use]
+    pub fn stretched(&self, factor: f64) -> Self {
+        let long = move |steps: u64| ((steps as f64 * factor).round() as u64).max(steps.min(1));
+        let ramp = |r: &Ramp| Ramp { steps: long(r.steps), ..*r };
+        match self {
+            Self::Constant(value) => Self::Constant(*value),
+            Self::Custom(f) => {
+                let f = Arc::clone(f);
+                Self::custom(move |step| f((step as f64 / factor) as u64))
+            }
+            Self::Shape(shape) => Self::Shape(match shape {
+                Shape::Linear(r) => Shape::Linear(ramp(r)),
+                Shape::Cosine(r) => Shape::Cosine(ramp(r)),
+                Shape::Exponential(r) => Shape::Exponential(ramp(r)),
+                Shape::Piecewise { starts, values } => Shape::Piecewise {
+                    starts: starts.iter().map(|s| long(*s)).collect(),
+                    values: values.clone(),
+                },
+                Shape::WarmUp { steps, then } => {
+                    Shape::WarmUp { steps: long(*steps), then: Box::new(then.stretched(factor)) }
+                }
+            }),
+        }
+    }
+
     /// The value when it never changes.
     pub fn as_constant(&self) -> Option<f64> {
         if let Self::Constant(value) = self { Some(*value) } else { None }
@@ -184,6 +210,29 @@ impl fmt::Debug for Schedule {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_stretched_schedule_has_the_same_values_later() {
+        let cosine = Schedule::cosine(1.0, 0.1, 200);
+        let all = [
+            Schedule::Constant(3.0),
+            Schedule::linear(1.0, 2.0, 100),
+            Schedule::exponential(1.0, 0.01, 50),
+            Schedule::piecewise(vec![0, 10, 30], vec![1.0, 2.0, 3.0]),
+            Schedule::custom(|step| step as f64),
+            cosine.clone(),
+        ];
+        for schedule in all {
+            let longer = schedule.stretched(3.0);
+            assert!((0..250).all(|step| (longer.at(3 * step) - schedule.at(step)).abs() < 1e-12));
+        }
+        let (one, shorter) =
+            (Schedule::warm_up(20, cosine.clone()), Schedule::warm_up(20, cosine).stretched(0.1));
+        // The second step of a warm-up of two has all of it.
+        assert!(shorter.at(0) < one.at(10) && (shorter.at(1) - one.at(19)).abs() < 0.01);
+        assert_eq!(shorter.at(20), one.at(200));
+        assert_eq!(Schedule::linear(1.0, 2.0, 3).stretched(0.01).at(1), 2.0);
+    }
 
     #[test]
     fn values_are_the_formulas() {

@@ -71,8 +71,9 @@ pub struct EvalSection {
     pub n_resamples: usize,
     /// What tells a shoved state: `energy` or `steps`.
     pub signal: String,
-    /// Whether to train and try all policies in the world with two gaps too: what averaging costs.
-    pub two_gaps: bool,
+    /// Train and try all policies in the world with two gaps too, with this share of the optimiser steps: what
+    /// averaging costs. 0 leaves it out.
+    pub two_gaps_share: f64,
     /// Training of the control by diffusion.
     pub diffusion: ControlTraining,
     /// Training of the control by squared error.
@@ -174,6 +175,10 @@ impl Config {
                 return Err(usage(format!("{name} = 0: must be at least 1")));
             }
         }
+        if !(0.0..=1.0).contains(&self.eval.two_gaps_share) {
+            let found = self.eval.two_gaps_share;
+            return Err(usage(format!("eval.two_gaps_share = {found}: must be between 0 and 1")));
+        }
         if !["energy", "steps"].contains(&self.eval.signal.as_str()) {
             return Err(usage(format!("eval.signal = {}: must be energy or steps", self.eval.signal)));
         }
@@ -182,6 +187,19 @@ impl Config {
             self.control_trainer(control).check()?;
         }
         Ok(())
+    }
+
+    /// The same with this share of the optimiser steps of all three trainings.
+    pub fn with_share(&self, share: f64) -> Self {
+        let steps = |n: u64| ((n as f64 * share).round() as u64).max(1);
+        let mut config = self.clone();
+        config.trainer.n_steps = steps(self.trainer.n_steps);
+        config.trainer.learning_rate = self.trainer.learning_rate.stretched(share);
+        for control in [&mut config.eval.diffusion, &mut config.eval.cloning] {
+            control.n_steps = steps(control.n_steps);
+            control.learning_rate = control.learning_rate.stretched(share);
+        }
+        config
     }
 
     /// The trainer of EBT-Policy.
@@ -247,7 +265,7 @@ impl Config {
         let activations = 4 * tokens * 100 * self.model.n_layers as u64;
         Plan {
             parameters: self.model.n_parameters(false),
-            macs: trained * if self.eval.two_gaps { 2 } else { 1 },
+            macs: (trained as f64 * (1.0 + self.eval.two_gaps_share)) as u64,
             memory_bytes: 300_000_000 + 4 * 4 * self.model.n_parameters(true) + activations,
             steps: self.trainer.n_steps,
             minutes,

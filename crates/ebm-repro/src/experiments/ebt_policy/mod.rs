@@ -44,7 +44,8 @@ impl Experiment for EbtPolicy {
             trained.energy.params.named().iter().map(|(n, t)| (n.clone(), t.shallow_clone())).collect();
         tensors::save(&run.weights_path(), &named)?;
         evaluate::one_gap(&config, &one, &trained, run)?;
-        if config.eval.two_gaps {
+        if config.eval.two_gaps_share > 0.0 {
+            let config = config.with_share(config.eval.two_gaps_share);
             let two = Data::new(&config, Variant::TwoGaps, run.seed())?;
             match train::all(&config, &two, run)? {
                 Ok(trained) => evaluate::two_gaps(&config, &two, &trained, run)?,
