@@ -8,7 +8,7 @@
 //! that a candidate is divided by is each sample's own unless the preset says `rms_batch`; query and key norms stand
 //! in the energy network too; the weights that act are all averaged, or none.
 //!
-//! The controls are the same network: [`DiffusionObjective`] (Diffusion Policy, arXiv 2303.04137) with a time added to
+//! The controls are the same network: [`DiffusionPolicyObjective`] (Diffusion Policy, arXiv 2303.04137) with a time added to
 //! its tokens, and [`CloningObjective`] (mean squared error, one pass).
 
 mod attention;
@@ -19,5 +19,5 @@ mod policies;
 
 pub use config::{PolicyNetConfig, policy_descent, policy_prediction};
 pub use net::{ChunkLandscape, Condition, PolicyNet};
-pub use objectives::{CloningObjective, DiffusionObjective, EnergyObjective, split_window};
+pub use objectives::{CloningObjective, DiffusionPolicyObjective, EnergyObjective, split_window};
 pub use policies::{CloningPolicy, DiffusionPolicy, EnergyPolicy};

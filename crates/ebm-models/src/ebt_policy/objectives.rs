@@ -72,19 +72,19 @@ impl Objective<PolicyNet> for EnergyObjective {
 
 /// Diffusion Policy: the noise in a noisy chunk, under the observations.
 #[derive(Clone, Debug)]
-pub struct DiffusionObjective {
+pub struct DiffusionPolicyObjective {
     loss: DiffusionLoss,
     seed: u64,
 }
 
-impl DiffusionObjective {
+impl DiffusionPolicyObjective {
     /// With this schedule and loss; times and noise under `seed`.
     pub fn new(loss: DiffusionLoss, seed: u64) -> Self {
         Self { loss, seed }
     }
 }
 
-impl Objective<PolicyNet> for DiffusionObjective {
+impl Objective<PolicyNet> for DiffusionPolicyObjective {
     fn loss(&mut self, net: &PolicyNet, batch: &Batch, step: u64) -> Result<Loss> {
         let (observations, actions) = split_window(net.config(), &batch.x)?;
         let condition = net.encode(&observations)?;
@@ -205,7 +205,7 @@ mod tests {
         let expected = (&actions - bias).square().mean(Kind::Double).double_value(&[]);
         assert!((cloning - expected).abs() < 1e-12);
         let schedule = NoiseScheduleConfig::ddpm().build().unwrap();
-        let mut diffusion = DiffusionObjective::new(DiffusionLoss::new(schedule), 3);
+        let mut diffusion = DiffusionPolicyObjective::new(DiffusionLoss::new(schedule), 3);
         let found = diffusion.loss(&constant(true), &batch, 0).unwrap().loss.double_value(&[]);
         // E (z - b)^2 = 1 + b^2, with a standard deviation of sqrt((2 + 4 b^2) / 15000).
         assert!((found - 1.0 - bias * bias).abs() < 4.0 * (2.36f64 / 15_000.0).sqrt(), "{found}");

@@ -6,7 +6,7 @@ use ebm_core::torch::Params;
 use ebm_datasets::push::{Demonstration, Variant, World, action_rms, demonstrations, windows};
 use ebm_datasets::{BatchConfig, Dataset};
 use ebm_models::diffusion::DiffusionLoss;
-use ebm_models::ebt_policy::{CloningObjective, DiffusionObjective, EnergyObjective, PolicyNet};
+use ebm_models::ebt_policy::{CloningObjective, DiffusionPolicyObjective, EnergyObjective, PolicyNet};
 use ebm_train::objectives::Objective;
 use ebm_train::{DatasetSource, Outcome, TrainerConfig, tensors};
 
@@ -71,7 +71,7 @@ pub fn all(config: &Config, data: &Data, run: &mut Run) -> anyhow::Result<Result
         Err(outcome) => return Ok(Err(outcome)),
     };
     let (diffusion, cloning) = (&config.eval.diffusion, &config.eval.cloning);
-    let noise = DiffusionObjective::new(DiffusionLoss::new(config.sampler.schedule.build()?), seed);
+    let noise = DiffusionPolicyObjective::new(DiffusionLoss::new(config.sampler.schedule.build()?), seed);
     let diffusion = one(config, data, "diffusion", true, config.control_trainer(diffusion), noise, run)?;
     let cloning =
         one(config, data, "cloning", false, config.control_trainer(cloning), CloningObjective, run)?;
