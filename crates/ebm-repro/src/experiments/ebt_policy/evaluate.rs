@@ -3,8 +3,9 @@
 use std::time::Instant;
 
 use anyhow::Context as _;
+use ebm_core::random::{Purpose, Stream};
 use ebm_datasets::push::{
-    ACTION, Decision, Episode, EpisodeId, OBSERVATION, Policy, Rollouts, ScaledPolicy, Split, TA, TO,
+    ACTION, Chunk, Decision, Episode, EpisodeId, OBSERVATION, Policy, Rollouts, ScaledPolicy, Split, TA, TO,
     Variant, WALL_X, World, demonstrate, rollouts, windows,
 };
 use ebm_metrics::classification::auroc_interval;
@@ -88,6 +89,34 @@ fn try_out(
     Ok(Tried { name: name.to_owned(), normal, shoved, mean_evaluations, action_error, milliseconds, macs })
 }
 
+/// Behaviour cloning with normal noise on its actions, one draw for a chunk: the dull explanation of what a policy that
+/// starts from noise gains where the other repeats itself.
+struct Jittered<'a> {
+    policy: CloningPolicy<'a>,
+    std: f64,
+    seed: u64,
+}
+
+impl Policy for Jittered<'_> {
+    fn act(
+        &mut self,
+        history: &[[[f32; OBSERVATION]; TO]],
+        episodes: &[usize],
+        call: usize,
+    ) -> ebm_core::Result<Vec<Chunk>> {
+        let mut chunks = self.policy.act(history, episodes, call)?;
+        for (chunk, episode) in chunks.iter_mut().zip(episodes) {
+            let index = ((call as u64) << 32) | *episode as u64;
+            let mut stream = Stream::new(self.seed, Purpose::Evaluation, index);
+            let noise: [f32; ACTION] = std::array::from_fn(|_| (self.std * stream.normal()) as f32);
+            for action in &mut chunk.actions {
+                action.iter_mut().zip(noise).for_each(|(a, noise)| *a += noise);
+            }
+        }
+        Ok(chunks)
+    }
+}
+
 /// Windows of the expert's own episodes that no policy learned from: what a policy knows before its mistakes lead it
 /// elsewhere.
 struct HeldOut {
@@ -126,6 +155,17 @@ impl HeldOut {
         Ok(sum / (chunks.len() * TA * ACTION) as f64)
     }
 
+    /// Standard deviation of the executed actions over starts, from two.
+    fn spread(&self, policy: &mut dyn Policy) -> anyhow::Result<f64> {
+        let episodes: Vec<usize> = (0..self.histories.len()).collect();
+        let first = policy.act(&self.histories, &episodes, 0)?;
+        let second = policy.act(&self.histories, &episodes, 1)?;
+        let executed = |c: &Chunk| c.actions[TO - 1..TO - 1 + TA].as_flattened().to_vec();
+        let pairs = first.iter().flat_map(executed).zip(second.iter().flat_map(executed));
+        let squares: Vec<f64> = pairs.map(|(a, b)| f64::from(a - b).powi(2)).collect();
+        Ok((squares.iter().sum::<f64>() / squares.len() as f64 / 2.0).sqrt())
+    }
+
     /// Mean square of the expert's actions: the error of a policy that stays where it is.
     fn mean_square(&self) -> f64 {
         let squares: Vec<f64> =
@@ -134,8 +174,9 @@ impl HeldOut {
     }
 }
 
-/// All policies in the order of the report: EBT-Policy, DDPM, the two DDIMs, cloning.
-fn try_all(config: &Config, data: &Data, trained: &Policies, run: &Run) -> anyhow::Result<Vec<Tried>> {
+/// All policies in the order of the report: EBT-Policy, DDPM, the two DDIMs, cloning, and (with one gap) cloning with as
+/// much noise as the starts of EBT-Policy make.
+fn try_all(config: &Config, data: &Data, trained: &Policies, run: &mut Run) -> anyhow::Result<Vec<Tried>> {
     let (seed, device) = (run.seed(), run.device());
     let schedule = config.sampler.schedule.build()?;
     let n = schedule.n_steps();
@@ -155,6 +196,13 @@ fn try_all(config: &Config, data: &Data, trained: &Policies, run: &Run) -> anyho
     }
     let cloning = CloningPolicy { net: &trained.cloning.net, device };
     tried.push(try_out(config, data, "cloning", cloning, run)?);
+    if data.world.variant() == Variant::OneGap {
+        let held_out = HeldOut::new(config, &data.world, seed)?;
+        let std = held_out.spread(&mut energy_policy(config, trained, run)?)?;
+        run.report.metric("action_spread", std * data.action_scale);
+        let policy = CloningPolicy { net: &trained.cloning.net, device };
+        tried.push(try_out(config, data, "cloning-jitter", Jittered { policy, std, seed }, run)?);
+    }
     Ok(tried)
 }
 
@@ -185,7 +233,9 @@ pub fn one_gap(config: &Config, data: &Data, trained: &Policies, run: &mut Run) 
     let tried = try_all(config, data, trained, run)?;
     report_table("One gap", &tried, run)?;
     let resampling = Bootstrap { n_resamples: config.eval.n_resamples, seed: run.seed(), level: LEVEL };
-    let [energy, ddpm, _, few, cloning] = &tried[..] else { anyhow::bail!("five policies were tried") };
+    let [energy, ddpm, _, few, cloning, jitter] = &tried[..] else {
+        anyhow::bail!("six policies were tried")
+    };
     let own = success(&energy.normal)?;
     let ci = Some((own.interval.low, own.interval.high));
     run.report.judge_against("success", own.value, ci, success(&ddpm.normal)?.value)?;
@@ -194,6 +244,13 @@ pub fn one_gap(config: &Config, data: &Data, trained: &Policies, run: &mut Run) 
     run.report.judge_against("success_few_steps", own.value, ci, success(&few.normal)?.value)?;
     let gain = paired_difference(&solved(&energy.shoved), &solved(&cloning.shoved), &resampling)?;
     run.report.judge("shove", gain.interval.low, Some((gain.interval.low, gain.interval.high)))?;
+
+    let over_jitter = paired_difference(&solved(&energy.shoved), &solved(&jitter.shoved), &resampling)?;
+    run.report.metric("shove_over_jitter", over_jitter.value);
+    run.report.note(&format!(
+        "After a shove EBT-Policy less cloning: {gain}; less cloning with as much noise as EBT-Policy's starts make: \
+         {over_jitter} (paired over the episodes)."
+    ));
 
     let mut areas = Vec::new();
     for (name, (after, before)) in ["energy", "steps"].into_iter().zip(shove_scores(energy)) {

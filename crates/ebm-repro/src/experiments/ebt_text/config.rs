@@ -244,7 +244,7 @@ impl Config {
     pub fn check(&self) -> anyhow::Result<()> {
         for (name, policy) in self.policies() {
             self.ebt(policy).check()?;
-            policy.descent.check()?;
+            policy.descent.check().map_err(|e| usage(format!("objective.{name}.descent: {e}")))?;
             if policy.descent.graph == Graph::None {
                 return Err(usage(format!(
                     "{name}.descent.graph = none: must be per_step, last_step or full"

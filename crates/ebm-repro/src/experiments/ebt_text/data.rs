@@ -55,6 +55,7 @@ impl Data {
             Windows::new(Arc::new(corpus), context).map_err(|e| usage(format!("data: {e}")))
         };
         let judged = if config.eval.part == "validation" { &parts.validation } else { &parts.test };
+        let judged_windows = windows(judged)?; // first, so that a short text is told as that
         let mut sets = Vec::new();
         if config.eval.n_outlier_windows > 0 {
             let mut stream = Stream::new(run.seed(), Purpose::Evaluation, 0);
@@ -77,12 +78,11 @@ impl Data {
         }
         let outliers =
             sets.iter().map(|(name, texts)| Ok((*name, windows(texts)?))).collect::<anyhow::Result<_>>()?;
-        let judged = windows(judged)?;
         let Parts { train, validation, .. } = parts.try_map(|texts| {
             let corpus = Corpus::encode(&texts, &Tokenizer::Bytes)?;
             Windows::new(Arc::new(corpus), context)
         })?;
-        Ok(Self { train: Arc::new(train), validation, judged, outliers })
+        Ok(Self { train: Arc::new(train), validation, judged: judged_windows, outliers })
     }
 }
 
