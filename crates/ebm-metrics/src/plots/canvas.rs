@@ -10,6 +10,7 @@ use plotters::prelude::*;
 pub use plotters::style::RGBColor;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
+use super::log_axis::LogAxis;
 use super::{base64, number};
 
 /// Titles and scales of a plot's axes.
@@ -169,9 +170,9 @@ impl Picture {
         let (x, y) = (self.x.clone(), self.y.clone());
         match (self.axes.log_x, self.axes.log_y) {
             (false, false) => self.draw(x, y),
-            (false, true) => self.draw(x, y.log_scale()),
-            (true, false) => self.draw(x.log_scale(), y),
-            (true, true) => self.draw(x.log_scale(), y.log_scale()),
+            (false, true) => self.draw(x, LogAxis::new(y)),
+            (true, false) => self.draw(LogAxis::new(x), y),
+            (true, true) => self.draw(LogAxis::new(x), LogAxis::new(y)),
         }
     }
 

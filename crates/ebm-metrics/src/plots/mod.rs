@@ -10,6 +10,7 @@ mod chains;
 mod density;
 mod energy;
 mod figure;
+mod log_axis;
 mod number;
 mod pair;
 pub mod ranges;

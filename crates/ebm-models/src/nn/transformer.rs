@@ -136,7 +136,6 @@ impl Block {
         })
     }
 
-    /// Queries, keys (both turned to the positions from `first`) and values of `x` `[n, s, width]`.
     fn cast(&self, kind: Kind) -> Result<Self> {
         Ok(Self {
             attention_norm: self.attention_norm.shallow_clone(),
@@ -150,6 +149,7 @@ impl Block {
         })
     }
 
+    /// Queries, keys (both turned to the positions from `first`) and values of `x` `[n, s, width]`.
     fn project(&self, x: &Tensor, rope: &Rope, first: usize) -> Result<(Tensor, KeysValues)> {
         let x = self.attention_norm.forward(x)?;
         let heads = |w: &Linear| split_heads(&w.forward(&x)?, self.n_heads);
