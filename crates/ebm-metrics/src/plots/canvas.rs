@@ -368,6 +368,10 @@ fn tick(v: f64) -> String {
         let (unit, letter) = if size >= 1e6 { (1e6, "M") } else { (1e3, "k") };
         return format!("{}{letter}", number(v / unit));
     }
+    // Ticks are round already: with all of their digits, neighbours never read alike.
+    if (1e-3..1e4).contains(&size) {
+        return format!("{v:.6}").trim_end_matches('0').trim_end_matches('.').to_owned();
+    }
     // Steps such as 0.1 + 0.2 leave a tail far below the tick, and -0.1 + 0.1 a negative zero.
     number((v * 1e9).round() / 1e9 + 0.0).replace("e0", "")
 }
@@ -392,4 +396,15 @@ fn legend_rows(legend: &[(String, RGBColor)], width: u32) -> Vec<Vec<(u32, Strin
 
 fn failed(error: impl std::fmt::Display) -> Error {
     Error::user(format!("cannot draw a plot: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neighbouring_ticks_read_differently() {
+        let shown = [1.6685, 1.669, 1.6695, 0.1 + 0.2, -0.5, 0.0, 20_000.0, 1e-5].map(tick);
+        assert_eq!(shown, ["1.6685", "1.669", "1.6695", "0.3", "-0.5", "0", "20k", "1.000e-5"]);
+    }
 }
