@@ -60,10 +60,7 @@ impl FusedText {
     pub fn landscape<'a>(&'a self, net: &'a EbtText, tokens: &'a Tensor) -> Result<FusedLandscape<'a>> {
         let x = tch::no_grad(|| Tensor::f_embedding(net.embeddings(), tokens, -1, false, false))?;
         let observed = (0..net.config().n_landscapes())
-            .map(|i| {
-                let token = net.step_tokens().map(|t| t.f_select(0, i as i64)).transpose()?;
-                self.transformer.observe(&x, token.as_ref())
-            })
+            .map(|i| self.transformer.observe(&x, net.step_token(i)?.as_ref()))
             .collect::<Result<_>>()?;
         Ok(FusedLandscape { net, transformer: &self.transformer, tokens, observed, kept: RefCell::default() })
     }

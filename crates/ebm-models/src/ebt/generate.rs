@@ -6,12 +6,12 @@
 use ebm_core::random::{Purpose, Stream};
 use ebm_core::torch::TensorRng;
 use ebm_core::{Error, Result, StepRng};
-use ebm_samplers::descent::{At, BestOf, Criterion, Descent, Landscape};
+use ebm_samplers::descent::{At, BestOf, Criterion, Descent, Graph, Landscape};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
+use super::next::Next;
 use super::text::EbtText;
-use crate::nn::Observed;
 
 /// How to write.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -53,7 +53,7 @@ pub struct Token {
 pub struct Generator<'a> {
     net: &'a EbtText,
     config: GenerateConfig,
-    observed: Vec<Observed>,
+    next: Next<'a>,
     recent: Vec<i64>,
     written: u64,
 }
@@ -81,8 +81,9 @@ impl<'a> Generator<'a> {
         }
         let tokens = Tensor::f_from_slice(prompt)?.f_view([1, prompt.len() as i64])?;
         net.check_tokens(&tokens)?;
-        let mut generator = Self { net, config, observed: Vec::new(), recent: prompt.to_vec(), written: 0 };
-        generator.observe_all()?;
+        let next = Next::new(net, config.descent.graph != Graph::None)?;
+        let mut generator = Self { net, config, next, recent: prompt.to_vec(), written: 0 };
+        generator.read_recent()?;
         Ok(generator)
     }
 
@@ -90,11 +91,9 @@ impl<'a> Generator<'a> {
         self.net.alpha().device()
     }
 
-    fn observe_all(&mut self) -> Result<()> {
+    fn read_recent(&mut self) -> Result<()> {
         let tokens = Tensor::f_from_slice(&self.recent)?.f_view([1, self.recent.len() as i64])?;
-        let tokens = tokens.f_to_device(self.device())?;
-        self.observed = tch::no_grad(|| self.net.observe(&tokens))?;
-        Ok(())
+        self.next.read(&tokens.f_to_device(self.device())?)
     }
 
     /// Write one token. When the context is full, the newer half of it is read anew.
@@ -106,21 +105,20 @@ impl<'a> Generator<'a> {
         if self.recent.len() > context {
             let from = self.recent.len() - context.div_ceil(2);
             self.recent.drain(..from);
-            self.observe_all()?;
+            self.read_recent()?;
         }
         let token = self.predict()?;
         self.recent.push(token.id);
         self.written += 1;
         if self.recent.len() <= context {
             let id = Tensor::f_from_slice(&[token.id])?.f_view([1, 1])?.f_to_device(self.device())?;
-            tch::no_grad(|| self.net.observe_more(&id, &mut self.observed))?;
+            self.next.grow(&id)?;
         }
         Ok(token)
     }
 
     fn predict(&self) -> Result<Token> {
         let GenerateConfig { descent, temperature, n_candidates, seed, .. } = &self.config;
-        let landscape = self.net.next_landscape(&self.observed);
         let mut rng = TensorRng::new(*seed, Purpose::Evaluation);
         rng.begin_step(self.written);
         let alpha = self.net.alpha().f_detach()?;
@@ -128,10 +126,10 @@ impl<'a> Generator<'a> {
         let mut best = BestOf::new(Criterion::LowestEnergy);
         for _ in 0..*n_candidates {
             let start = rng.normal(&size, 1.0, alpha.kind(), self.device())?;
-            let run = descent.run(&landscape, &start, &alpha, &mut rng)?;
+            let run = descent.run(&self.next, &start, &alpha, &mut rng)?;
             let p = run.last.f_softmax(-1, alpha.kind())?;
             let mut at = At { step: run.energies.len(), noise_std: 0.0, rng: &mut rng };
-            let energy = tch::no_grad(|| landscape.energy(&p, &mut at))?;
+            let energy = tch::no_grad(|| self.next.energy(&p, &mut at))?;
             // The start's energy travels with the candidate.
             let first = run.energies[0].f_unsqueeze(-1)?;
             best.offer(&Tensor::f_cat(&[run.last, first], -1)?, &run.energies[0], &energy)?;
@@ -214,6 +212,23 @@ mod tests {
                 assert!((energy - token.energy).abs() < 1e-10, "{energy} {}", token.energy);
                 let nats = -run.last.log_softmax(-1, Kind::Double).double_value(&[0, s - 1, token.id]);
                 assert!((nats - token.nats).abs() < 1e-10);
+            }
+        }
+    }
+
+    /// By hand and by autograd: the same text, energies and surprises; beyond the context too.
+    #[test]
+    fn both_paths_write_the_same() {
+        for variant in [Variant::Default, Variant::TimeEmbedding(2)] {
+            let (net, _params) = tiny(variant, Kind::Float);
+            let config = GenerateConfig { n_tokens: 12, temperature: 0.0, ..GenerateConfig::default() };
+            let mut by_autograd = config.clone();
+            by_autograd.descent.graph = Graph::PerStep;
+            let write = |config| Generator::new(&net, &prompt(), config).unwrap().run().unwrap();
+            for (a, b) in write(config).iter().zip(&write(by_autograd)) {
+                assert_eq!(a.id, b.id);
+                let pairs = [(a.energy, b.energy), (a.first_energy, b.first_energy), (a.nats, b.nats)];
+                assert!(pairs.iter().all(|(a, b)| (a - b).abs() < 1e-5 * b.abs().max(1.0)), "{a:?} {b:?}");
             }
         }
     }

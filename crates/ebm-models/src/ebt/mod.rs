@@ -14,6 +14,7 @@ mod image_objective;
 mod image_regressor;
 #[cfg(test)]
 mod image_testing;
+mod next;
 mod objective;
 #[cfg(test)]
 mod parity;

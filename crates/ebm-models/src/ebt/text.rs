@@ -120,11 +120,13 @@ impl EbtText {
     pub fn observe(&self, tokens: &Tensor) -> Result<Vec<Observed>> {
         let x = self.embed(tokens)?;
         (0..self.config.n_landscapes())
-            .map(|i| {
-                let token = self.step_tokens.as_ref().map(|t| t.f_select(0, i as i64)).transpose()?;
-                self.transformer.observe(&x, token.as_ref())
-            })
+            .map(|i| self.transformer.observe(&x, self.step_token(i)?.as_ref()))
             .collect()
+    }
+
+    /// The step token `[width]` of a landscape, where the variant has them.
+    pub(super) fn step_token(&self, landscape: usize) -> Result<Option<Tensor>> {
+        Ok(self.step_tokens.as_ref().map(|t| t.f_select(0, landscape as i64)).transpose()?)
     }
 
     /// Let the observed streams grow by `tokens` `[n, s]`.
@@ -136,7 +138,7 @@ impl EbtText {
         observed.iter_mut().try_for_each(|observed| self.transformer.observe_more(&x, observed))
     }
 
-    fn embed(&self, tokens: &Tensor) -> Result<Tensor> {
+    pub(super) fn embed(&self, tokens: &Tensor) -> Result<Tensor> {
         Ok(Tensor::f_embedding(&self.embeddings, tokens, -1, false, false)?)
     }
 

@@ -82,6 +82,11 @@ fn fit(buffers: &mut [(&mut Vec<f32>, usize)]) {
 }
 
 impl Trace {
+    /// Each layer's `[q, k, v]` of the rows.
+    pub fn qkv(&self) -> impl Iterator<Item = &[f32]> {
+        self.layers.iter().map(|l| &l.qkv[..])
+    }
+
     fn fit(&mut self, shape: &Shape, weights: &Weights) {
         let (rows, d, f) = (shape.s, shape.s * shape.width, shape.s * weights.hidden);
         self.layers.resize_with(weights.blocks.len(), Layer::default);

@@ -7,6 +7,7 @@
 //! sequences are shared out to as many groups as LibTorch has threads, and the groups' gradients are added in order.
 
 mod candidates;
+mod growing;
 mod heads;
 mod observed;
 mod product;
@@ -23,6 +24,7 @@ use rayon::prelude::*;
 use tch::Tensor;
 
 use self::candidates::{SecondPass, SlopePass, Trace, Work};
+pub use self::growing::FusedStream;
 use self::heads::Shape;
 use self::observed::{ObserveBack, ObservePass, ObservedTrace, ObservedWork};
 use self::weights::{Gradients, Weights, values};

@@ -92,6 +92,34 @@ fn first_and_second_derivatives_are_those_of_autograd() {
     compare(&config(2, 32, 4, 32, 150), 2, 130, false);
 }
 
+/// A stream that grows row by row against the whole sequence at once.
+#[test]
+fn a_stream_grows_to_what_the_whole_sequence_gives() {
+    let config = TransformerConfig { hidden: 40, ..TransformerConfig::new(2, 24, 2, 7) };
+    let mut params = Params::new(3, Device::Cpu);
+    let net = EnergyTransformer::new(&config, params.root()).unwrap();
+    let fused = FusedTransformer::new(&net, &config).unwrap();
+    let mut rng = TensorRng::new(8, Purpose::User);
+    let [x, e] = [0; 2].map(|_| random(&mut rng, &[1, 7, 24]));
+    let token = random(&mut rng, &[24]);
+    for token in [None, Some(&token)] {
+        let whole = fused.observe(&x, token).unwrap();
+        let (energies, deltas, _) = fused.slope(&whole, &e).unwrap();
+        let mut stream = fused.stream(&x.narrow(1, 0, 3), token).unwrap();
+        for i in 2..7 {
+            let (energy, delta) = fused.slope_after(&stream, &e.narrow(1, i, 1)).unwrap();
+            assert!(error(&energy, &energies.narrow(1, i, 1)) < 1e-5);
+            assert!(error(&delta, &deltas.narrow(1, i, 1)) < 1e-5);
+            if i < 6 {
+                fused.observe_more(&mut stream, &x.narrow(1, i + 1, 1)).unwrap();
+            }
+        }
+        assert!(
+            fused.slope_after(&stream, &e).is_err() && fused.stream(&e.repeat([2, 1, 1]), token).is_err()
+        );
+    }
+}
+
 #[test]
 fn other_types_and_shapes_are_errors() {
     let config = TransformerConfig::new(1, 8, 2, 4);
