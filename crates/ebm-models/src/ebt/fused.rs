@@ -58,7 +58,7 @@ impl FusedText {
     /// # Errors
     /// A sequence longer than the context.
     pub fn landscape<'a>(&'a self, net: &'a EbtText, tokens: &'a Tensor) -> Result<FusedLandscape<'a>> {
-        let x = tch::no_grad(|| Tensor::f_embedding(net.embeddings(), tokens, -1, false, false))?;
+        let x = tch::no_grad(|| net.embed(tokens))?;
         let observed = (0..net.config().n_landscapes())
             .map(|i| self.transformer.observe(&x, net.step_token(i)?.as_ref()))
             .collect::<Result<_>>()?;

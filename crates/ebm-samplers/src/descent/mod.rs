@@ -121,7 +121,7 @@ impl Descent {
         let step_size = step_size.f_clamp_min(MIN_STEP_SIZE)?;
         let mut y = y.shallow_clone();
         let mut velocity: Option<Tensor> = None;
-        let mut running = Running::default();
+        let mut running = Running { n_steps, ..Running::default() };
         let mut kept = Vec::new();
         for i in 0..n_steps {
             let graph = match self.graph {
@@ -217,11 +217,37 @@ impl Descent {
     }
 }
 
+/// One tensor of numbers per step, as views of one tensor of all steps: small tensors that outlive a step would lie
+/// between the large ones that do not, and memory would grow with the steps.
+#[derive(Default)]
+struct Record {
+    all: Option<Tensor>,
+    rows: Vec<Tensor>,
+}
+
+impl Record {
+    fn push(&mut self, n_steps: usize, x: &Tensor) -> Result<()> {
+        let all = match self.all.take() {
+            Some(all) => all,
+            None => {
+                let size: Vec<i64> = std::iter::once(n_steps as i64).chain(x.size()).collect();
+                Tensor::f_empty(size, (x.kind(), x.device()))?
+            }
+        };
+        let mut row = all.f_select(0, self.rows.len() as i64)?;
+        tch::no_grad(|| row.f_copy_(x))?;
+        self.rows.push(row);
+        self.all = Some(all);
+        Ok(())
+    }
+}
+
 /// What accumulates over the steps.
 #[derive(Default)]
 struct Running {
-    energies: Vec<Tensor>,
-    norms: Vec<Tensor>,
+    n_steps: usize,
+    energies: Record,
+    norms: Record,
     non_finite: Option<Tensor>,
     /// Items that still move, where a stop rule is on, and those that take their last step.
     active: Option<Tensor>,
@@ -243,14 +269,11 @@ impl Running {
             None => share,
         });
         let mut all_stopped = false;
-        if descent.stop == Stop::Never {
-            let n = self.energies.len() as i64 + 1;
-            self.n_evaluations = Some(energy.f_full_like(n as f64)?.f_to_kind(Kind::Int64)?);
-        } else {
+        if descent.stop != Stop::Never {
             all_stopped = self.hold_stopped(descent.stop, &energy, &norm, y, next)?;
         }
-        self.energies.push(energy);
-        self.norms.push(norm);
+        self.energies.push(self.n_steps, &energy)?;
+        self.norms.push(self.n_steps, &norm)?;
         Ok(all_stopped)
     }
 
@@ -277,7 +300,7 @@ impl Running {
             Some(last) => last,
             None => active.f_logical_not()?,
         };
-        let met = match (stop, self.energies.last()) {
+        let met = match (stop, self.energies.rows.last()) {
             (Stop::GradientNorm(limit), _) => norm.f_le(limit)?,
             (Stop::EnergyChange(limit), Some(before)) => energy.f_sub(before)?.f_abs()?.f_lt(limit)?,
             _ => active.f_logical_not()?,
@@ -290,21 +313,22 @@ impl Running {
     }
 
     fn finish(self, kept: Vec<Tensor>, y: &Tensor) -> Result<Descended> {
-        let n = self.energies.len().max(1) as f64;
+        let n = self.energies.rows.len() as f64;
         let zero = || Tensor::f_zeros([] as [i64; 0], (Kind::Float, y.device()));
         let non_finite = match self.non_finite {
-            Some(sum) => sum.f_div_scalar(n)?,
+            Some(sum) => sum.f_div_scalar(n.max(1.0))?,
             None => zero()?,
         };
-        let n_evaluations = match self.n_evaluations {
-            Some(n) => n,
-            None => zero()?,
+        let n_evaluations = match (self.n_evaluations, self.energies.rows.last()) {
+            (Some(counted), _) => counted,
+            (None, Some(energy)) => energy.f_full_like(n)?.f_to_kind(Kind::Int64)?,
+            (None, None) => zero()?,
         };
         Ok(Descended {
             kept,
             last: y.f_detach()?,
-            energies: self.energies,
-            gradient_norms: self.norms,
+            energies: self.energies.rows,
+            gradient_norms: self.norms.rows,
             non_finite,
             n_evaluations,
         })

@@ -75,10 +75,8 @@ struct Tangent {
     dh: Vec<f32>,
 }
 
-fn fit(buffers: &mut [(&mut Vec<f32>, usize)]) {
-    for (buffer, n) in buffers {
-        buffer.resize(*n, 0.0);
-    }
+fn fit<const N: usize>(n: usize, buffers: [&mut Vec<f32>; N]) {
+    buffers.into_iter().for_each(|buffer| buffer.resize(n, 0.0));
 }
 
 impl Trace {
@@ -91,22 +89,16 @@ impl Trace {
         let (rows, d, f) = (shape.s, shape.s * shape.width, shape.s * weights.hidden);
         self.layers.resize_with(weights.blocks.len(), Layer::default);
         for l in &mut self.layers {
-            fit(&mut [
-                (&mut l.n1, d),
-                (&mut l.r1, rows),
-                (&mut l.qkv, 3 * d),
-                (&mut l.out, d),
-                (&mut l.n2, d),
-            ]);
-            fit(&mut [(&mut l.r2, rows), (&mut l.h, 2 * f), (&mut l.bar_end, d), (&mut l.bar_m, f)]);
-            fit(&mut [(&mut l.bar_b, d), (&mut l.bar_y, d), (&mut l.bar_out, d), (&mut l.bar_qkv, 3 * d)]);
-            fit(&mut [
-                (&mut l.bar_a, d),
-                (&mut l.weights, shape.n_weights()),
-                (&mut l.spread, shape.n_weights()),
-            ]);
+            fit(rows, [&mut l.r1, &mut l.r2]);
+            fit(d, [&mut l.n1, &mut l.n2, &mut l.out, &mut l.bar_end, &mut l.bar_b, &mut l.bar_y]);
+            fit(d, [&mut l.bar_out, &mut l.bar_a]);
+            fit(3 * d, [&mut l.qkv, &mut l.bar_qkv]);
+            fit(f, [&mut l.bar_m]);
+            fit(2 * f, [&mut l.h]);
+            fit(shape.n_weights(), [&mut l.weights, &mut l.spread]);
         }
-        fit(&mut [(&mut self.n, d), (&mut self.r, rows)]);
+        fit(d, [&mut self.n]);
+        fit(rows, [&mut self.r]);
     }
 }
 
@@ -115,28 +107,19 @@ impl Work {
         let (rows, d, f) = (shape.s, shape.s * shape.width, shape.s * weights.hidden);
         self.tangents.resize_with(weights.blocks.len(), Tangent::default);
         for l in &mut self.tangents {
-            fit(&mut [(&mut l.dn1, d), (&mut l.t1, rows), (&mut l.d_qkv, 3 * d), (&mut l.d_out, d)]);
-            fit(&mut [
-                (&mut l.dn2, d),
-                (&mut l.t2, rows),
-                (&mut l.dh, 2 * f),
-                (&mut l.d_weights, shape.n_weights()),
-            ]);
+            fit(rows, [&mut l.t1, &mut l.t2]);
+            fit(d, [&mut l.dn1, &mut l.dn2, &mut l.d_out]);
+            fit(3 * d, [&mut l.d_qkv]);
+            fit(2 * f, [&mut l.dh]);
+            fit(shape.n_weights(), [&mut l.d_weights]);
         }
-        for buffer in
-            [&mut self.x, &mut self.a, &mut self.dx, &mut self.da, &mut self.dbar_b, &mut self.dbar_out]
-        {
-            buffer.resize(d, 0.0);
-        }
-        fit(&mut [
-            (&mut self.m, f),
-            (&mut self.dm, f),
-            (&mut self.dbar_m, f),
-            (&mut self.dn, d),
-            (&mut self.t, rows),
-        ]);
-        fit(&mut [(&mut self.h, 2 * f), (&mut self.bar_h, 2 * f), (&mut self.dbar_h, 2 * f)]);
-        fit(&mut [(&mut self.dbar_qkv, 3 * d), (&mut self.attention, scratch_len(shape))]);
+        fit(rows, [&mut self.t]);
+        fit(d, [&mut self.x, &mut self.a, &mut self.dx, &mut self.da, &mut self.dbar_b, &mut self.dbar_out]);
+        fit(d, [&mut self.dn]);
+        fit(3 * d, [&mut self.dbar_qkv]);
+        fit(f, [&mut self.m, &mut self.dm, &mut self.dbar_m]);
+        fit(2 * f, [&mut self.h, &mut self.bar_h, &mut self.dbar_h]);
+        fit(scratch_len(shape), [&mut self.attention]);
     }
 }
 

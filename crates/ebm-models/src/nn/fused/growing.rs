@@ -20,14 +20,22 @@ pub struct FusedStream {
     rows: usize,
 }
 
+impl FusedStream {
+    /// Observed rows, with the step token.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+}
+
 impl FusedTransformer {
     /// Pass the observed stream over `x` `[1, s, width]`; where given, `step_token` `[width]` stands before it.
     ///
     /// # Errors
-    /// As [`FusedTransformer::observe`]; more than one sequence.
+    /// As [`FusedTransformer::observe`]; no row, or more than one sequence.
     pub fn stream(&self, x: &Tensor, step_token: Option<&Tensor>) -> Result<FusedStream> {
-        if x.size().first() != Some(&1) {
-            return Err(Error::shape("sequences that grow", 1, x.size()));
+        let (n, s, _) = x.size3()?;
+        if n != 1 || s == 0 {
+            return Err(Error::shape("one sequence of at least one row", [1, 1], [n, s]));
         }
         let mut observed = self.observe(x, step_token)?;
         let seen = observed.traces.first_mut().map(|trace| std::mem::take(&mut trace.qkv));

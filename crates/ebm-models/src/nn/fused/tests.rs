@@ -117,6 +117,13 @@ fn a_stream_grows_to_what_the_whole_sequence_gives() {
         assert!(
             fused.slope_after(&stream, &e).is_err() && fused.stream(&e.repeat([2, 1, 1]), token).is_err()
         );
+        assert!(fused.stream(&x.narrow(1, 0, 0), token).is_err());
+        // The positions are for the context, a step token and a candidate.
+        for _ in stream.rows()..9 {
+            fused.observe_more(&mut stream, &x.narrow(1, 0, 1)).unwrap();
+        }
+        let error = fused.observe_more(&mut stream, &x.narrow(1, 0, 1)).unwrap_err().to_string();
+        assert!(error.contains("at most 8"), "{error}");
     }
 }
 
